@@ -1,0 +1,75 @@
+"""Minerals, chondrules, modal abundances and a chondrite group from SEM maps of a meteorite section.
+
+Examples
+--------
+>>> import meteoseg as ms
+>>> section = ms.Section.from_arrays("A12", {"Fe": [[1, 2, 3], [4, 5, 6]]}, pixel_size_um=2.0)
+>>> section.shape
+(2, 3)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from meteoseg._version import __version__
+from meteoseg.errors import (
+    ChannelError,
+    InputError,
+    MeteosegError,
+    OutputExistsError,
+    PixelSizeError,
+    ShapeMismatchError,
+    UnknownNameError,
+)
+
+if TYPE_CHECKING:
+    from meteoseg import train as train
+    from meteoseg.channels import composite as composite
+    from meteoseg.io import open_section as open_section
+    from meteoseg.pipeline import Result as Result
+    from meteoseg.pipeline import segment as segment
+    from meteoseg.section import Section as Section
+    from meteoseg.section import Stack as Stack
+
+#: Public names loaded at first use, so that the import stays light: name -> (module, attribute or "").
+_LAZY: dict[str, tuple[str, str]] = {
+    "Result": ("meteoseg.pipeline", "Result"),
+    "Section": ("meteoseg.section", "Section"),
+    "Stack": ("meteoseg.section", "Stack"),
+    "composite": ("meteoseg.channels", "composite"),
+    "open_section": ("meteoseg.io", "open_section"),
+    "segment": ("meteoseg.pipeline", "segment"),
+    "train": ("meteoseg.train", ""),
+}
+
+__all__ = [
+    "ChannelError",
+    "InputError",
+    "MeteosegError",
+    "OutputExistsError",
+    "PixelSizeError",
+    "Result",
+    "Section",
+    "ShapeMismatchError",
+    "Stack",
+    "UnknownNameError",
+    "__version__",
+    "composite",
+    "open_section",
+    "segment",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'meteoseg' has no attribute '{name}'")
+    module_name, attribute = _LAZY[name]
+    module = import_module(module_name)
+    return getattr(module, attribute) if attribute else module
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,408 @@
+"""The command line: parse, call, exit code.
+
+0 done; 1 some sections of a batch failed; 2 bad input or usage; 130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from meteoseg._version import __version__
+from meteoseg.errors import InputError, MeteosegError
+
+if TYPE_CHECKING:
+    from meteoseg.section import Section
+
+F = TypeVar("F", bound=Callable[..., Any])
+PathArgument = click.Path(path_type=Path)
+
+
+class _ManyValues(click.Command):
+    """A command whose repeated options also take several values at once: ``--channels Fe=a.tif Mg=b.tif``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        repeated = {name for param in self.params if getattr(param, "multiple", False) for name in param.opts}
+        argument_first = bool(args) and not args[0].startswith("-")
+        expanded: list[str] = []
+        option, n_values = "", 0
+        for arg in args:
+            if arg.startswith("-"):
+                option, n_values = (arg if arg in repeated else ""), 0
+            elif option:
+                if n_values and ("=" in arg or (option == "--mask" and argument_first)):
+                    expanded.append(option)
+                n_values += 1
+            expanded.append(arg)
+        return super().parse_args(ctx, expanded)
+
+
+class _Group(click.Group):
+    """Commands whose errors are one line and an exit code."""
+
+    command_class = _ManyValues
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        extra.pop("standalone_mode", None)
+        if args is None:  # the real command line: being terminated cleans up as Ctrl-C does
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            code = super().main(args, prog_name, standalone_mode=False, **extra)
+        except click.Abort:
+            click.echo("meteoseg: interrupted", err=True)
+            sys.exit(130)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            sys.exit(2)
+        except click.ClickException as error:
+            _fail(error.format_message())
+        except MeteosegError as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"meteoseg: error: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="meteoseg")
+def main() -> None:
+    r"""Minerals, chondrules, modal abundances and a chondrite group from SEM maps of a meteorite section.
+
+    SECTION is a folder of maps (one file per element), one multi-channel file, or a section.toml that names
+    files, elements and the pixel size.
+
+    \b
+    Start with
+      meteoseg demo                                   the whole chain on a small sample
+      meteoseg inspect maps/                          what is recognised in your folder
+      meteoseg segment maps/ -o results --pixel-size 1.0
+    """
+
+
+def _section_options(command: F) -> F:
+    """Add the options that say how a section is read."""
+    options = [
+        click.argument("section", type=PathArgument),
+        click.option("--pixel-size", type=float, metavar="UM", help="Pixel size; wins over metadata."),
+        click.option("--pixel-size-error", type=float, metavar="PCT", help="Its standard error in percent."),
+        click.option("--channels", multiple=True, metavar="EL=FILE", help="File of a channel; repeatable."),
+        click.option("--crop-to-common", is_flag=True, help="Keep the common part of maps that differ in size."),
+        click.option("--no-mask", is_flag=True, help="Ignore section masks."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _open(path: Path, given: dict[str, Any], *, name: str | None = None) -> Section:
+    """Open SECTION as the options say."""
+    from meteoseg.io import open_section
+
+    size, error = given["pixel_size"], given["pixel_size_error"]
+    if error is not None and not 0 <= error < 100:
+        raise InputError(f"--pixel-size-error {error} is not possible: give a percentage from 0 to 100.")
+    return open_section(
+        path,
+        pixel_size_um=size,
+        pixel_size_error_pct=error,
+        channels=_pairs(given["channels"], "--channels") or None,
+        name=name,
+        crop_to_common=given["crop_to_common"],
+        use_mask=not given["no_mask"],
+    )
+
+
+def _pairs(items: Sequence[str], option: str) -> dict[str, Path]:
+    """Split EL=FILE items."""
+    pairs: dict[str, Path] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key or not value:
+            raise InputError(f"{option} '{item}' is not understood: write EL=FILE, e.g. Fe=iron.tif.")
+        if key in pairs:
+            raise InputError(f"{option} names '{key}' twice ({pairs[key]} and {value}): keep one.")
+        pairs[key] = Path(value)
+    return pairs
+
+
+@main.command()
+@_section_options
+@click.option("-o", "--out", type=PathArgument, metavar="TOML", help="Also write a section.toml to edit.")
+def inspect(section: Path, out: Path | None, **given: Any) -> None:
+    r"""Show what is recognised: channels, units, sizes, pixel size, mask, problems.
+
+    Nothing is written without -o.
+
+    \b
+    Examples
+      meteoseg inspect maps/
+      meteoseg inspect maps/ --channels Fe=iron.tif -o maps/section.toml
+    """
+    from meteoseg.io import check_values, describe_section, write_section_toml
+
+    opened = _open(section, given)
+    opened = replace(opened, notes=(*opened.notes, *check_values(opened)))
+    click.echo(describe_section(opened))
+    if out is not None:
+        write_section_toml(opened, out)
+        click.echo(f"wrote {out}", err=True)
+
+
+@main.command()
+@_section_options
+@click.option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/.")
+@click.option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN.")
+@click.option("--standards", type=PathArgument, metavar="DIR", help="Standards, or a calibration.json.")
+@click.option("--phases", type=PathArgument, metavar="LEGEND", help="TOML file that drops or merges phases.")
+@click.option("--name", help="Name of the section (default: from the folder or file).")
+@click.option("--overwrite", is_flag=True, help="Replace OUT/<name>/ where it exists.")
+@click.option("--tta", is_flag=True, help="Average the network over flips and rotations (slower).")
+def segment(section: Path, out: Path, **given: Any) -> None:
+    r"""Segment one section: phases, components, chondrules, modes, group, report.
+
+    \b
+    Examples
+      meteoseg segment maps/ -o results --pixel-size 1.0
+      meteoseg segment maps/ -o results --pixel-size 25 --pixel-size-error 20 --name ps1b
+      meteoseg segment maps/ -o results --standards standards/ --crop-to-common
+    """
+    from meteoseg.pipeline import segment as run
+
+    opened = _open(section, given, name=given["name"])
+    keys = ("standards", "overwrite", "tta")
+    options = {key: given[key] for key in keys}
+    result = run(opened, given["model"], out=out, legend=given["phases"], progress=True, **options)
+    click.echo(result.summary())
+
+
+@main.command()
+@click.argument("sections", type=PathArgument, metavar="MANIFEST.csv|DIR")
+@click.option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/.")
+@click.option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN.")
+@click.option("--standards", type=PathArgument, metavar="DIR", help="Standards, or a calibration.json.")
+@click.option("--pixel-size", type=float, metavar="UM", help="For the sections that do not state theirs.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Sections at a time.")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a dask.distributed cluster.")
+@click.option("--resume", is_flag=True, help="Skip sections whose results are complete.")
+@click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+@click.option("--crop-to-common", is_flag=True, help="Keep the common part of maps that differ in size.")
+def batch(sections: Path, out: Path, **given: Any) -> int:
+    r"""Segment many sections; one that fails does not stop the others.
+
+    MANIFEST.csv has a column section (a path relative to the manifest) and, where wanted, name,
+    pixel_size_um, pixel_size_error_pct, standards and crop_to_common. DIR is a folder of section folders.
+    Exit code 1: some failed.
+
+    \b
+    Examples
+      meteoseg batch sections.csv -o results --workers 4 --resume
+      meteoseg batch campaign/ -o results --pixel-size 2.5
+    """
+    from meteoseg.batch import batch as run
+
+    options = {key: given[key] for key in ("model", "standards", "workers", "scheduler", "resume", "overwrite")}
+    defaults = {"pixel_size_um": given["pixel_size"], "crop_to_common": given["crop_to_common"]}
+    outcome = run(sections, out, defaults=defaults, **options)
+    click.echo(outcome.summary())
+    return 1 if outcome.failures else 0
+
+
+@main.command()
+@_section_options
+@click.option("--preset", required=True, help="FeSO, FeMgSCaAl, MgCaAl, BSE, ... or an assignment Fe=red,S=#00ff00.")
+@click.option("-o", "--out", type=PathArgument, required=True, metavar="PNG", help="Picture to write.")
+def composite(section: Path, preset: str, out: Path, **given: Any) -> None:
+    r"""Write a false-colour composite.
+
+    \b
+    Examples
+      meteoseg composite maps/ --preset FeMgSCaAl -o composite.png
+      meteoseg composite maps/ --preset Mg=red,Ca=green,Al=blue -o composite.png
+    """
+    from meteoseg.channels import composite as paint
+    from meteoseg.channels import parse_assignment, save_png
+
+    colors = parse_assignment(preset) if "=" in preset else preset
+    rgb = paint(_open(section, given), colors)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_png(rgb, out)
+    click.echo(f"wrote {out} ({rgb.shape[0]} x {rgb.shape[1]} px, rows x cols)", err=True)
+
+
+@main.command()
+@click.argument("standards_dir", type=PathArgument)
+@click.option("-o", "--out", type=PathArgument, required=True, metavar="FILE.json", help="Calibration to write.")
+def calibrate(standards_dir: Path, out: Path) -> None:
+    r"""Turn maps of standards into a calibration: counts per wt%, background, dead time.
+
+    STANDARDS_DIR holds one map per element, a <formula>_mask.tif per standard and compositions.csv.
+
+    \b
+    Example
+      meteoseg calibrate standards/ -o calibration.json
+    """
+    from meteoseg.minerals.standards import calibrate as run
+
+    calibration = run(standards_dir)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    calibration.to_json(out)
+    click.echo(f"wrote {out}", err=True)
+
+
+@main.command()
+@click.argument("config", type=PathArgument, metavar="CONFIG.toml")
+@click.option("-o", "--out", type=PathArgument, required=True, metavar="RUN", help="Training folder.")
+def train(config: Path, out: Path) -> None:
+    r"""Train a model; stopped runs go on where they were.
+
+    The result, RUN/model.safetensors, is used with: meteoseg segment SECTION --model RUN -o OUT
+
+    \b
+    Example
+      meteoseg train mine.toml -o runs/mine
+    """
+    from meteoseg.train import read_config
+    from meteoseg.train import train as run
+
+    click.echo(f"wrote {run(read_config(config), out)}", err=True)
+
+
+@main.command()
+@click.argument("labels", type=PathArgument, metavar="OUT|LABELS.tif")
+@click.option("--mask", "masks", type=PathArgument, multiple=True, metavar="ROI", help="Region; repeatable.")
+@click.option("--layer", type=click.Choice(["phases", "components"]), help="Layer of LABELS.tif.")
+@click.option("--pixel-size", type=float, metavar="UM", help="Where LABELS.tif states none.")
+@click.option("-o", "--out", type=PathArgument, metavar="CSV", help="Table to write.")
+def modes(labels: Path, masks: tuple[Path, ...], out: Path | None, **given: Any) -> None:
+    r"""Make the modal tables again, after labels were edited by hand, or for each region of interest.
+
+    OUT/<name> (a result folder) without --mask rewrites its tables in place.
+
+    \b
+    Examples
+      meteoseg modes results/A12
+      meteoseg modes results/A12 --mask clast1.png --mask clast2.png -o clasts.csv
+      meteoseg modes results/A12/phases.ome.tif
+    """
+    from meteoseg.measure import modes_again
+    from meteoseg.report.tables import format_modes
+
+    for title, table in modes_again(labels, masks=masks, csv=out, **given).items():
+        click.echo(f"{title}\n{format_modes(table)}")
+
+
+@main.command()
+@click.argument("pred", type=PathArgument)
+@click.argument("truth", type=PathArgument)
+@click.option("--kind", type=click.Choice(["phases", "components", "objects"]), default="components")
+@click.option("-o", "--out", type=PathArgument, required=True, metavar="CSV", help="Table to write.")
+def evaluate(pred: Path, truth: Path, kind: str, out: Path) -> None:
+    r"""Score a segmentation against a truth; each is a label file or a folder that holds one.
+
+    \b
+    Example
+      meteoseg evaluate results/A12 maps/truth --kind objects -o scores.csv
+    """
+    from meteoseg.measure import evaluate_files
+
+    table = evaluate_files(pred, truth, kind=kind)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(out, index=False)
+    click.echo(table.to_string(index=False))
+
+
+@main.command()
+@click.option("--group", default="LL", show_default=True, help="Group to imitate.")
+@click.option("--type", "petrologic_type", type=float, default=3.2, show_default=True)
+@click.option("--weathering", default="W1", show_default=True, help="Weathering grade, W0 to W6.")
+@click.option("--size-mm", default="10x5", show_default=True, metavar="WxH", help="Width x height.")
+@click.option("--pixel-size", type=float, default=5.0, show_default=True, metavar="UM", help="Pixel size.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same section.")
+@click.option("-o", "--out", type=PathArgument, required=True, metavar="DIR", help="Folder to write.")
+def simulate(size_mm: str, out: Path, pixel_size: float, **given: Any) -> None:
+    r"""Simulate the maps of a section, with the exact truth in DIR/truth.
+
+    \b
+    Example
+      meteoseg simulate --group CV --size-mm 10x5 --pixel-size 5 --seed 1 -o cv
+    """
+    from meteoseg.simulate import simulate_section, write_example
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists and is not empty: give another folder with -o.")
+    group = given.pop("group")
+    simulated = simulate_section(group, size_mm=_size_mm(size_mm), pixel_size_um=pixel_size, **given)
+    write_example(simulated, out)
+    click.echo(f"wrote {out}", err=True)
+
+
+def _size_mm(text: str) -> tuple[float, float]:
+    """Read ``10x5`` (width x height) as (width, height) in mm."""
+    try:
+        width, height = (float(part) for part in text.lower().split("x"))
+    except ValueError as error:
+        raise InputError(f"--size-mm '{text}' is not understood: write WIDTHxHEIGHT in mm, like 10x5.") from error
+    return width, height
+
+
+@main.command()
+@click.argument("table", type=PathArgument, metavar="OUT|TABLE.csv")
+@click.option("-o", "--out", type=PathArgument, metavar="CSV", help="Ranked groups as a table.")
+@click.option("--prior", default="equal", show_default=True, help="equal, or falls (their frequency).")
+def classify(table: Path, out: Path | None, prior: str) -> None:
+    r"""Suggest a chondrite group from modes, sizes and compositions.
+
+    \b
+    Examples
+      meteoseg classify results/A12
+      meteoseg classify results/modes.csv -o groups.csv
+    """
+    from meteoseg.measure import classify_again
+    from meteoseg.report.tables import format_classification
+
+    ranked, answers = classify_again(table, prior=prior)
+    for name, answer in answers.items():
+        click.echo(f"{name}\n{format_classification(answer)}")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        ranked.to_csv(out, index=False)
+
+
+@main.command()
+@click.argument("name")
+@click.option("-o", "--out", type=PathArgument, default="data", show_default=True, help="Parent folder.")
+def fetch(name: str, out: Path) -> None:
+    r"""Download a public data set, checked by SHA-256.
+
+    \b
+    Example
+      meteoseg fetch semarkona-chm8
+    """
+    from meteoseg.fetch import fetch as run
+
+    click.echo(f"{name} lies in {run(name, out)}")
+
+
+@main.command()
+@click.option("-o", "--out", type=PathArgument, default="out", show_default=True, help="Parent of demo/.")
+def demo(out: Path) -> None:
+    """Run the whole chain on the shipped sample section."""
+    from meteoseg.io import open_section
+    from meteoseg.pipeline import segment as run
+
+    sample = Path(__file__).resolve().parent.parent / "data" / "sample"
+    if not sample.is_dir():
+        raise InputError(f"{sample} is missing: run the demo from a source checkout, which holds the sample.")
+    result = run(open_section(sample, name="demo"), out=out, overwrite=True, progress=True)
+    click.echo(result.summary())

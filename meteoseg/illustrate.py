@@ -1,0 +1,109 @@
+"""The pictures of the report, made from a section and its label images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meteoseg.channels import composite, composite_colors, composite_names
+from meteoseg.elements import BSE
+from meteoseg.legend import Legend
+from meteoseg.report.figures import (
+    chondrule_figure,
+    component_map_figure,
+    group_figure,
+    modes_figure,
+    phase_map_figure,
+    picture_figure,
+    size_distribution_figure,
+)
+from meteoseg.report.images import overview_step
+from meteoseg.report.mapsheet import LegendEntry
+from meteoseg.report.page import Picture
+from meteoseg.section import Section
+from meteoseg.segmenting import LabelImages
+
+#: Longest side of a picture.
+MAX_PX = 1600
+#: Presets to show, the most telling first; at most two that the section has the channels for.
+_PRESETS = ("FeMgSCaAl", "MgCaAl", "FeSO")
+
+
+def pictures(
+    section: Section,
+    labels: LabelImages,
+    legends: Mapping[str, Legend],
+    *,
+    modes: pd.DataFrame,
+    chondrules: pd.DataFrame | None,
+    classification: Mapping[str, Any],
+) -> list[Picture]:
+    """Make all pictures: outlines over the map, composites, label maps, and the charts."""
+    size_um = section.require_pixel_size()
+    made: list[Picture] = []
+    painted = _composites(section)
+    background, background_name = _background(section, painted)
+    shown_um = _shown_pixel_size(section)
+    if labels.chondrules is not None:
+        png = chondrule_figure(background, labels.chondrules, shown_um)
+        made.append(Picture("Chondrules", png, f"Outlines of chondrules over {background_name}."))
+    for name, rgb in painted.items():
+        made.append(Picture(name, _composite_figure(name, rgb, shown_um), _caption(name)))
+    if labels.phases is not None:
+        png = phase_map_figure(labels.phases, legends["phases"], size_um, area_pct=_percent(modes, "phases"))
+        made.append(Picture("Phases", png, "The most probable phase of each pixel, with its area per cent."))
+    if labels.components is not None:
+        png = component_map_figure(
+            labels.components, legends["components"], size_um, area_pct=_percent(modes, "components")
+        )
+        made.append(Picture("Components", png, "Components, with their area per cent."))
+    caption = "Area per cent with 95 % intervals."
+    made.append(Picture("Modal abundances", modes_figure(modes, legends), caption, chart=True))
+    if chondrules is not None and not chondrules.empty:
+        caption = "In-plane diameters of intact chondrules that no edge cuts."
+        made.append(Picture("Chondrule sizes", size_distribution_figure(chondrules), caption, chart=True))
+    made.append(Picture("Groups", group_figure(classification), "Probability of each group.", chart=True))
+    return made
+
+
+def _composites(section: Section) -> dict[str, NDArray[np.uint8]]:
+    known = [name for name in _PRESETS if name in composite_names()]
+    possible = [name for name in known if set(composite_colors(name)) <= set(section.channels)]
+    return {name: composite(section, name, max_px=MAX_PX) for name in possible[:2]}
+
+
+def _background(section: Section, painted: Mapping[str, NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], str]:
+    if BSE in section.channels:
+        return composite(section, f"{BSE}=white", max_px=MAX_PX), "the BSE map"
+    for name, rgb in painted.items():
+        return rgb, f"the composite {name}"
+    first = section.channel_names[0]
+    return composite(section, f"{first}=white", max_px=MAX_PX), f"the {first} map"
+
+
+def _shown_pixel_size(section: Section) -> tuple[float, float]:
+    step = overview_step(section.shape, MAX_PX)
+    dy_um, dx_um = section.require_pixel_size()
+    return dy_um * step, dx_um * step
+
+
+def _composite_figure(name: str, rgb: NDArray[np.uint8], pixel_size_um: tuple[float, float]) -> bytes:
+    entries = [
+        LegendEntry(channel, "#{:02x}{:02x}{:02x}".format(*color), "")
+        for channel, color in composite_colors(name).items()
+    ]
+    return picture_figure(rgb, pixel_size_um, entries)
+
+
+def _caption(name: str) -> str:
+    words = ", ".join(channel for channel in composite_colors(name))
+    return f"False colours: {words}."
+
+
+def _percent(modes: pd.DataFrame, layer: str) -> dict[str, float]:
+    rows = modes[modes["layer"] == layer].dropna(subset=["area_pct"])
+    return {str(name): float(pct) for name, pct in zip(rows["name"], rows["area_pct"], strict=True)}

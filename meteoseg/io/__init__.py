@@ -1,0 +1,18 @@
+"""Open maps as sections, whatever laboratory they come from, and write label images."""
+
+from meteoseg.io.describe import describe_section
+from meteoseg.io.labels import BandWriter, open_labels, read_labels, write_labels
+from meteoseg.io.opening import open_section
+from meteoseg.io.sectionfile import write_section_toml
+from meteoseg.io.values import check_values
+
+__all__ = [
+    "BandWriter",
+    "check_values",
+    "describe_section",
+    "open_labels",
+    "open_section",
+    "read_labels",
+    "write_labels",
+    "write_section_toml",
+]

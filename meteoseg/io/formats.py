@@ -1,0 +1,52 @@
+"""Which module reads which file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meteoseg.errors import InputError
+from meteoseg.io import image, jeol, text, tiff
+from meteoseg.io.jeol import conditions_of, read_jeol
+from meteoseg.io.source import MapSource
+
+#: Spectrum cubes, by suffix: recognised, not read.
+CUBES = {
+    ".bcf": "Bruker", ".rpl": "ripple", ".raw": "ripple", ".pts": "JEOL", ".elid": "Phenom", ".emd": "Velox",
+    ".h5oina": "Oxford", ".spd": "EDAX", ".hspy": "HyperSpy",
+}  # fmt: skip
+CUBE_REMEDY = "export its element maps (TIFF, PNG or CSV) and give their folder"
+
+
+def kind_of(path: Path) -> str | None:
+    """Return ``tiff``, ``image``, ``text``, ``jeol``, ``cube`` or None for an unknown format."""
+    suffix = path.suffix.lower()
+    if suffix in CUBES:
+        return "cube"
+    if suffix in jeol.SUFFIXES or (suffix in text.SUFFIXES and _is_jeol_text(path)):
+        return "jeol"
+    kinds = {"tiff": tiff.SUFFIXES, "image": image.SUFFIXES, "text": text.SUFFIXES}
+    return next((kind for kind, suffixes in kinds.items() if suffix in suffixes), None)
+
+
+def read_maps(path: Path) -> tuple[MapSource, ...]:
+    """List the images of one file of any known format.
+
+    Raises
+    ------
+    InputError : missing, unreadable or truncated file, a spectrum cube, or an unknown format.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: check the spelling.")
+    kind = kind_of(path)
+    readers = {"tiff": tiff.read_tiff, "image": image.read_image, "text": text.read_text, "jeol": read_jeol}
+    if kind == "cube":
+        vendor = CUBES[path.suffix.lower()]
+        raise InputError(f"{path} is a {vendor} spectrum cube: {CUBE_REMEDY}.")
+    if kind is None:
+        known = ", ".join((*tiff.SUFFIXES, *image.SUFFIXES, *text.SUFFIXES, *jeol.SUFFIXES))
+        raise InputError(f"{path} is not of a known map format ({known}): export it in one of them.")
+    return readers[kind](path)
+
+
+def _is_jeol_text(path: Path) -> bool:
+    return conditions_of(path) is not None

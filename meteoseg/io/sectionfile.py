@@ -1,0 +1,161 @@
+"""section.toml: files, elements, pixel size and mask of a section, named explicitly."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meteoseg.errors import InputError, PixelSizeError, UnknownNameError
+from meteoseg.io.folder import Candidate, Found, channel_of
+from meteoseg.io.formats import read_maps
+from meteoseg.io.names import OXIDES, Recognition, check_channel_name
+from meteoseg.io.source import MapSource, OxidePlane, PixelSize
+from meteoseg.io.tiffplane import TiffPlane
+from meteoseg.section import UNITS, Channel, CroppedPlane, Plane, Section
+
+_KEYS = ("name", "pixel_size_um", "pixel_size_error_pct", "mask", "channels")
+_CHANNEL_KEYS = ("file", "page", "unit", "oxide")
+
+
+@dataclass(frozen=True)
+class SectionFile:
+    """The content of a section.toml."""
+
+    found: Found
+    name: str | None
+    pixel_size_um: PixelSize | None
+    pixel_size_error_pct: float | None
+
+
+def read_section_toml(path: Path) -> SectionFile:
+    """Read a section.toml; file names are relative to it.
+
+    Raises
+    ------
+    InputError : not valid TOML, unknown keys, values of a wrong kind, or files that cannot be read.
+    UnknownNameError : a channel that is neither BSE nor an element, an unknown unit or oxide.
+    """
+    data = _parse(path)
+    _refuse_unknown(data, _KEYS, path)
+    name, mask, table = data.get("name"), data.get("mask"), data.get("channels")
+    for key, value in (("name", name), ("mask", mask)):
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"{path}: {key} must be a text in quotes, got {value!r}.")
+    if not isinstance(table, dict) or not table:
+        raise InputError(f'{path} names no channels: add a table [channels] with lines such as Fe = "Fe.tif".')
+    made = {check_channel_name(key): _channel(key, value, path) for key, value in table.items()}
+    found = Found(
+        {key: channel for key, (channel, _) in made.items()},
+        tuple(source for _, source in made.values()),
+        (path.parent / mask,) if mask is not None else (),
+    )
+    return SectionFile(found, name, _pixel_size(data, path), _number(data, "pixel_size_error_pct", path))
+
+
+def write_section_toml(section: Section, path: str | Path) -> None:
+    """Write what was recognised as a section.toml that reads back to the same section (the cropping aside).
+
+    Raises
+    ------
+    InputError : a channel that is only in memory.
+    """
+    path = Path(path)
+    lines = [f"name = {_quoted(section.name)}"]
+    if section.pixel_size_um is not None:
+        lines.append(f"pixel_size_um = [{section.pixel_size_um[0]!r}, {section.pixel_size_um[1]!r}]")
+    else:
+        lines.append("# pixel_size_um = 1.0   (unknown: fill in)")
+    if section.pixel_size_error_pct is not None:
+        lines.append(f"pixel_size_error_pct = {section.pixel_size_error_pct!r}")
+    if section.mask_paths:
+        lines.append(f"mask = {_relative(section.mask_paths[0], path)}")
+    lines += ["", "[channels]"]
+    lines += [f"{channel.name} = {_channel_line(channel, path)}" for channel in section.channels.values()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _refuse_unknown(table: dict[str, Any], known: tuple[str, ...], path: Path) -> None:
+    for key in table:
+        if key not in known:
+            raise InputError(f"{path} has the unknown key '{key}': known are {', '.join(known)}.")
+
+
+def _channel(name: str, value: Any, path: Path) -> tuple[Channel, MapSource]:
+    entry = {"file": value} if isinstance(value, str) else value
+    if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
+        raise InputError(f'{path}: {name} must be "FILE" or {{ file = "FILE", page = N, unit = "counts" }}.')
+    _refuse_unknown(entry, _CHANNEL_KEYS, path)
+    unit, oxide = entry.get("unit"), entry.get("oxide")
+    if unit is not None and unit not in UNITS:
+        raise UnknownNameError.of("unit", str(unit), UNITS)
+    if oxide is not None and (oxide not in OXIDES or OXIDES[oxide][0] != name):
+        raise UnknownNameError.of(f"oxide of {name}", str(oxide), [key for key in OXIDES if OXIDES[key][0] == name])
+    source = _image(read_maps(path.parent / entry["file"]), entry.get("page"), path)
+    found = Recognition(name, f"named in {path.name}")
+    channel = channel_of(Candidate(source, found), unit)
+    if oxide is not None:
+        channel = Channel(name, OxidePlane(source.plane, oxide), "wt%", source.path, f"{oxide} named in {path.name}")
+    return channel, source
+
+
+def _image(sources: tuple[MapSource, ...], page: Any, path: Path) -> MapSource:
+    file = sources[0].path.name
+    if page is None and len(sources) > 1:
+        raise InputError(f"{path}: {file} holds {len(sources)} images; add page = 1 to {len(sources)}.")
+    if page is not None and (type(page) is not int or not 1 <= page <= len(sources)):
+        raise InputError(f"{path}: page {page!r} of {file} does not exist; it has pages 1 to {len(sources)}.")
+    source = sources[(page or 1) - 1]
+    if source.problem:
+        raise InputError(f"{source.path} is {source.problem}: export the single maps in grey or one hue.")
+    return source
+
+
+def _pixel_size(data: dict[str, Any], path: Path) -> PixelSize | None:
+    value = data.get("pixel_size_um")
+    if value is None:
+        return None
+    sizes = value if isinstance(value, list) else [value, value]
+    if len(sizes) != 2 or not all(type(size) in (int, float) and size > 0 for size in sizes):
+        raise PixelSizeError(f"{path}: pixel_size_um must be a positive number or [dy, dx] in um, got {value!r}.")
+    return float(sizes[0]), float(sizes[1])
+
+
+def _number(data: dict[str, Any], key: str, path: Path) -> float | None:
+    value = data.get(key)
+    if value is not None and (type(value) not in (int, float) or value < 0):
+        raise InputError(f"{path}: {key} must be a number of 0 or more, got {value!r}.")
+    return None if value is None else float(value)
+
+
+def _channel_line(channel: Channel, toml: Path) -> str:
+    if channel.path is None:
+        raise InputError(f"Channel '{channel.name}' is only in memory: write it to a file first.")
+    plane: Plane = channel.plane.plane if isinstance(channel.plane, CroppedPlane) else channel.plane
+    oxide = plane.formula if isinstance(plane, OxidePlane) else None
+    plane = plane.plane if isinstance(plane, OxidePlane) else plane
+    parts = [f"file = {_relative(channel.path, toml)}"]
+    if isinstance(plane, TiffPlane) and plane.page is not None:
+        parts.append(f"page = {plane.page}")
+    parts.append(f"unit = {_quoted(channel.unit)}")
+    if oxide:
+        parts.append(f"oxide = {_quoted(oxide)}")
+    return "{ " + ", ".join(parts) + " }"
+
+
+def _relative(path: Path, toml: Path) -> str:
+    return _quoted(Path(os.path.relpath(path.resolve(), toml.resolve().parent)).as_posix())
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

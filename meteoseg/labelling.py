@@ -1,0 +1,201 @@
+"""From class probabilities on a coarse grid to components and chondrules on the section's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from skimage.segmentation import expand_labels
+
+from meteoseg.grid import Window
+from meteoseg.instances import separate_objects
+from meteoseg.legend import HOLE, OUTSIDE, Legend
+from meteoseg.resample import Regrid
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.floating[Any]]
+LabelArray = NDArray[np.integer[Any]]
+
+CHONDRULE = "chondrule"
+MATRIX = "matrix"
+#: A connected area of zeros in all channels that is larger than this is an empty mosaic field.
+EMPTY_FIELD_PX = 100
+#: An object smaller than this is none (DESIGN of the components layer).
+MIN_OBJECT_PX = 15
+#: Outlines of objects may move by this many coarse pixels when they are drawn on the fine grid.
+_REACH_PX = 3
+#: Holes may take this share from an object in pieces they cut off; beyond, the object keeps its holes.
+_MAX_CUT = 0.02
+_EIGHT = np.ones((3, 3), bool)
+
+
+def empty_field(read: Callable[[Window], FloatArray], window: Window, shape: tuple[int, int]) -> BoolArray:
+    """Find unmapped pixels of a full-width `window`: connected areas over 100 px, 0 or NaN in all channels.
+
+    `read` gives (C, h, w) of a window of a grid of `shape`; the answer is bool (H, W) of `window`, the same
+    whatever the height of the windows.
+    """
+    blank = ~np.any(np.nan_to_num(read(window)), axis=0)
+    if not blank.any():
+        return np.asarray(blank)
+    outer = window.padded(EMPTY_FIELD_PX + 1, shape)
+    blank = ~np.any(np.nan_to_num(read(outer)), axis=0)
+    parts, _ = ndi.label(blank, _EIGHT)
+    large = np.bincount(parts.ravel()) > EMPTY_FIELD_PX
+    large[0] = False
+    return np.asarray(large[parts][window.within(outer)])
+
+
+def wide_holes(is_hole: BoolArray) -> BoolArray:
+    """Keep the parts of holes that are over 2 px wide (opening by a 3 x 3 square).
+
+    Examples
+    --------
+    >>> wide_holes(np.pad(np.ones((3, 4), bool), 1)).sum(), wide_holes(np.pad(np.ones((2, 9), bool), 1)).sum()
+    (np.int64(12), np.int64(0))
+    """
+    return np.asarray(ndi.binary_dilation(ndi.binary_erosion(is_hole, _EIGHT, border_value=1), _EIGHT))
+
+
+@dataclass(frozen=True)
+class ComponentMaps:
+    """Components and objects on the coarse grid, ready to be drawn on the section's own grid.
+
+    Parameters
+    ----------
+    probability : (K, h, w), in which objects are whole and what is no object is not chondrule.
+    ids : legend id of each of the K classes.
+    objects : (h, w) object ids, grown a little beyond the outlines.
+    back : from the coarse to the section's own grid.
+    """
+
+    probability: FloatArray
+    ids: NDArray[np.uint8]
+    objects: LabelArray
+    back: Regrid
+    chondrule_id: int
+    n_objects: int
+
+    def draw(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+        """Return components and object ids of a window of the section's own grid."""
+        share = self.back.read(lambda w: self.probability[(slice(None), *w.slices)], window)
+        components = self.ids[np.argmax(share, axis=0)]
+        objects = self.back.nearest(self.objects, window).astype(np.uint32)
+        is_chondrule = components == self.chondrule_id
+        stray = is_chondrule & (objects == 0)
+        if stray.any():
+            share[self.ids == self.chondrule_id] = -1
+            components[stray] = self.ids[np.argmax(share[:, stray], axis=0)]
+        return components, np.where(is_chondrule, objects, 0).astype(np.uint32)
+
+
+def make_component_maps(
+    probability: FloatArray,
+    distance: FloatArray | None,
+    classes: Sequence[str],
+    legend: Legend,
+    *,
+    back: Regrid,
+    known: Sequence[str] = (),
+) -> ComponentMaps:
+    """Part the chondrules and settle which coarse pixels are theirs.
+
+    Parameters
+    ----------
+    probability : (K, h, w) of `classes` (names of `legend`).
+    distance : (h, w), 0 at the edge to 1 at the centre of a chondrule; None: computed from the areas.
+    back : from this grid to the section's own.
+    known : classes that other evidence decides (a section mask, the phases); never chosen here.
+    """
+    share = np.array(probability, np.float32)
+    names = [legend[name].name for name in classes]
+    for name in known:
+        if name in names:
+            share[names.index(name)] = 0
+    objects: LabelArray = np.zeros(share.shape[1:], np.int32)
+    if CHONDRULE in names:
+        objects = _claim_objects(share, names.index(CHONDRULE), distance)
+    ids = np.array([legend[name].id for name in names], np.uint8)
+    grown = np.asarray(expand_labels(objects, _REACH_PX))  # type: ignore[no-untyped-call]
+    return ComponentMaps(share, ids, grown, back, legend[CHONDRULE].id, int(objects.max(initial=0)))
+
+
+def _claim_objects(share: NDArray[np.float32], index: int, distance: FloatArray | None) -> LabelArray:
+    """Separate the objects and rewrite `share` so that its largest class agrees with them."""
+    others = np.delete(share, index, axis=0).max(axis=0)
+    relative = share[index] / np.maximum(share[index] + others, 1e-12)
+    if distance is None:
+        distance = _distance_from(relative >= 0.5)
+    objects = separate_objects(relative, distance, min_area_px=MIN_OBJECT_PX)
+    share[index][(objects == 0) & (relative >= 0.5)] = 0
+    enclosed = (objects > 0) & (relative < 0.5)
+    share[:, enclosed] = 0
+    share[index][enclosed] = 1
+    return objects
+
+
+def _distance_from(inside: BoolArray) -> FloatArray:
+    """Distance to the edge, divided by its largest value in each connected area."""
+    parts, n_parts = ndi.label(inside, _EIGHT)
+    depth = ndi.distance_transform_edt(inside)
+    deepest = np.concatenate([[1.0], np.reshape(ndi.maximum(depth, parts, np.arange(1, n_parts + 1)), -1)])
+    return np.asarray(depth / deepest[parts], np.float32)
+
+
+def settle_object(inside: BoolArray, is_hole: BoolArray, *, min_area_px: int = MIN_OBJECT_PX) -> tuple[BoolArray, bool]:
+    """Settle which pixels of a drawn object stay: one 8-connected part, less its wide holes.
+
+    Where holes would cut off more than 2 % of the object it keeps them (a crack does not split a chondrule).
+
+    Returns
+    -------
+    The pixels that stay (none if fewer than `min_area_px` do), and whether holes were kept.
+    """
+    whole = _largest_part(inside)
+    solid = whole & ~is_hole
+    kept = _largest_part(solid)
+    lost = np.count_nonzero(solid) - np.count_nonzero(kept)
+    keeps_holes = bool(lost > _MAX_CUT * np.count_nonzero(solid))
+    final = whole if keeps_holes else kept
+    return (final if np.count_nonzero(final) >= min_area_px else np.zeros_like(final)), keeps_holes
+
+
+def _largest_part(inside: BoolArray) -> BoolArray:
+    parts, n_parts = ndi.label(inside, _EIGHT)
+    if n_parts <= 1:
+        return inside
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.asarray(parts == np.argmax(sizes))
+
+
+def settle_objects(objects: LabelArray, components: LabelArray, phases_hole: BoolArray, legend: Legend) -> int:
+    """Make every object of whole-grid label images final, in place, and return how many there are.
+
+    `objects` and `components` (H, W) come from `ComponentMaps.draw`; `phases_hole` marks the wide holes. Bits
+    that an object loses become matrix, wide holes become hole. Ids are renumbered 1, 2, ... in their order.
+    """
+    matrix, hole, outside = legend[MATRIX].id, legend[HOLE].id, legend[OUTSIDE].id
+    boxes = ndi.find_objects(objects)
+    n_kept = 0
+    for index, box in enumerate(boxes, start=1):
+        if box is None:
+            continue
+        part, component = objects[box], components[box]
+        inside = np.asarray(part == index)
+        kept, keeps_holes = settle_object(inside, phases_hole[box])
+        n_kept += bool(kept.any())
+        component[inside & ~kept] = matrix
+        part[inside] = 0
+        part[kept] = n_kept
+        if keeps_holes:
+            phases_hole[box] &= ~kept
+    for row in range(0, objects.shape[0], 1024):
+        band = slice(row, row + 1024)
+        is_hole = phases_hole[band] & (objects[band] == 0) & (components[band] != outside)
+        components[band][is_hole] = hole
+    return n_kept

@@ -1,0 +1,327 @@
+"""Tables from label images: after a run, after labels were edited by hand, or for a region of interest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meteoseg.classify import Classification, classification_table, classify, classify_table
+from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError
+from meteoseg.grid import Window
+from meteoseg.io import open_labels, read_labels
+from meteoseg.legend import LAYERS, Legend, default_legend, read_legend_csv
+from meteoseg.measurements import measurements_from_tables
+from meteoseg.metrics import evaluate_components, evaluate_objects, evaluate_phases
+from meteoseg.modes import BlockCounts, JointCounts, cross_table, default_block_px, modal_table
+from meteoseg.objects import measure_objects
+from meteoseg.section import Plane
+
+#: File of each label image in a result folder.
+LABEL_FILES = {
+    "phases": "phases.ome.tif",
+    "components": "components.ome.tif",
+    "chondrules": "chondrules.ome.tif",
+}
+MODES_CSV, CHONDRULES_CSV, LEGEND_CSV = "modes.csv", "chondrules.csv", "legend.csv"
+CROSS_CSV, CLASSIFICATION_JSON, RUN_JSON = "phases_by_component.csv", "classification.json", "run.json"
+_BAND_PX = 4_000_000
+
+
+@dataclass(frozen=True)
+class LabelLayers:
+    """Label images of one section on one grid: planes and legends by layer, pixel size (dy, dx) in um."""
+
+    planes: Mapping[str, Plane]
+    legends: Mapping[str, Legend]
+    pixel_size_um: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        shapes = {layer: plane.shape for layer, plane in self.planes.items()}
+        if len(set(shapes.values())) > 1:
+            raise ShapeMismatchError(f"Label images differ in size (rows, cols): {shapes}. Edit them on one grid.")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols)."""
+        return next(iter(self.planes.values())).shape
+
+
+def count_modes(labels: LabelLayers, roi: NDArray[np.bool_] | None = None) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return the modal table and, where there are phases and components, the cross table.
+
+    Parameters
+    ----------
+    roi : (H, W); what is False counts as outside.
+
+    Raises
+    ------
+    UnknownNameError : a label that the legend lacks.
+    ShapeMismatchError : `roi` of another shape.
+    """
+    if roi is not None and roi.shape != labels.shape:
+        raise ShapeMismatchError(
+            f"The region of interest is {roi.shape[0]} x {roi.shape[1]} (rows x cols) but the labels are "
+            f"{labels.shape[0]} x {labels.shape[1]}: draw it on the same grid."
+        )
+    layers = [layer for layer in LAYERS if layer in labels.planes]
+    block_px = default_block_px(labels.shape)
+    counts = {layer: BlockCounts(labels.legends[layer].ids, block_px, labels.shape) for layer in layers}
+    joint = JointCounts(*(labels.legends[layer].ids for layer in layers)) if len(layers) == len(LAYERS) else None
+    height = max(1, _BAND_PX // labels.shape[1])
+    for row in range(0, labels.shape[0], height):
+        window = Window(row, 0, min(height, labels.shape[0] - row), labels.shape[1])
+        bands = {layer: labels.planes[layer].read(window) for layer in layers}
+        if roi is not None:
+            bands = {layer: np.where(roi[window.slices], band, 0) for layer, band in bands.items()}
+        for layer, band in bands.items():
+            counts[layer].add(row, band)
+        if joint is not None:
+            joint.add(bands["phases"], bands["components"])
+    table = modal_table(counts, labels.legends, labels.pixel_size_um)
+    if joint is None:
+        return table, None
+    return table, cross_table(
+        joint, labels.legends["phases"], labels.legends["components"], pixel_size_um=labels.pixel_size_um
+    )
+
+
+def write_tables(
+    folder: Path, labels: LabelLayers, objects: NDArray[Any] | None, inside: NDArray[np.bool_] | None
+) -> pd.DataFrame:
+    """Write modes.csv, phases_by_component.csv and chondrules.csv into `folder`; return the modal table.
+
+    Parameters
+    ----------
+    objects : (H, W) object ids, or None where there are none.
+    inside : (H, W) the section, for objects that its edge cuts.
+    """
+    modes, cross = count_modes(labels)
+    modes.to_csv(folder / MODES_CSV, index=False)
+    if cross is not None:
+        cross.to_csv(folder / CROSS_CSV, index=False)
+    if objects is not None:
+        kinds = _known_kinds(folder / CHONDRULES_CSV)
+        table = measure_objects(objects, labels.pixel_size_um, kinds=kinds, mask=inside)
+        table.to_csv(folder / CHONDRULES_CSV, index=False)
+    return modes
+
+
+def _known_kinds(path: Path) -> dict[int, str] | None:
+    """Return the kinds of an earlier chondrules.csv by id."""
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path)
+    return {int(number): str(kind) for number, kind in zip(table["id"], table["kind"], strict=True)}
+
+
+def result_folders(path: Path) -> list[Path]:
+    """Return `path` if it is the result folder of a section, else those result folders that it holds.
+
+    Raises
+    ------
+    InputError : no folder, or none of its folders holds label images or a modal table.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path} does not exist: give a result folder or a file.")
+    folders = [path, *sorted(child for child in path.iterdir() if child.is_dir() and child.name[0] != ".")]
+    names = (*LABEL_FILES.values(), RUN_JSON)
+    found = [folder for folder in folders if any((folder / name).is_file() for name in names)]
+    if not found:
+        raise InputError(f"{path} holds no results of meteoseg segment (such as {LABEL_FILES['phases']}).")
+    return [path] if path in found else found
+
+
+def open_result(folder: Path, *, pixel_size_um: float | None = None) -> LabelLayers:
+    """Open the label images of a result folder.
+
+    Raises
+    ------
+    InputError : there are none.
+    PixelSizeError : neither the files nor `pixel_size_um` state a pixel size.
+    """
+    files = {layer: folder / LABEL_FILES[layer] for layer in LAYERS if (folder / LABEL_FILES[layer]).is_file()}
+    if not files:
+        raise InputError(f"{folder} holds neither {LABEL_FILES['phases']} nor {LABEL_FILES['components']}.")
+    legends = {layer: default_legend(layer) for layer in LAYERS}
+    if (folder / LEGEND_CSV).is_file():
+        legends |= read_legend_csv(folder / LEGEND_CSV)
+    return _open(files, legends, pixel_size_um)
+
+
+def _open(files: Mapping[str, Path], legends: Mapping[str, Legend], pixel_size_um: float | None) -> LabelLayers:
+    opened = {layer: open_labels(path) for layer, path in files.items()}
+    stated = next((size for _, size in opened.values() if size is not None), None)
+    size = (pixel_size_um, pixel_size_um) if pixel_size_um is not None else stated
+    if size is None:
+        listed = ", ".join(str(path) for path in files.values())
+        raise PixelSizeError(f"Pixel size of {listed} is unknown: give it in micrometres with --pixel-size UM.")
+    return LabelLayers({layer: plane for layer, (plane, _) in opened.items()}, legends, size)
+
+
+def modes_again(
+    path: Path | str,
+    *,
+    masks: Sequence[Path] = (),
+    layer: str | None = None,
+    pixel_size: float | None = None,
+    csv: Path | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Make modal tables again from label images, e.g. after an edit by hand or per lithology.
+
+    Parameters
+    ----------
+    path : a result folder (its tables are rewritten where no mask is given), a folder of such, or a label file.
+    masks : regions of interest; each gives a table of its own.
+    layer : ``phases`` or ``components``, for a label file whose name does not say.
+    pixel_size : um, for files that do not state it.
+    csv : file for the tables, with columns `section` and `region` first where there are several.
+
+    Returns
+    -------
+    Modal tables by title.
+    """
+    path = Path(path)
+    sources = (
+        {"": _open_file(path, layer, pixel_size)}
+        if path.is_file()
+        else {folder.name: open_result(folder, pixel_size_um=pixel_size) for folder in result_folders(path)}
+    )
+    rois = {mask.stem: read_roi(mask) for mask in masks}
+    tables: dict[tuple[str, str], pd.DataFrame] = {}
+    for name, labels in sources.items():
+        for region, roi in rois.items():
+            tables[name, region] = count_modes(labels, roi)[0]
+        if not rois:
+            tables[name, ""] = count_modes(labels)[0]
+    if not rois and path.is_dir():
+        for folder, labels in zip(result_folders(path), sources.values(), strict=True):
+            _rewrite(folder, labels)
+    if csv is not None:
+        csv.parent.mkdir(parents=True, exist_ok=True)
+        _joined(tables).to_csv(csv, index=False)
+    return {": ".join(part for part in key if part): table for key, table in tables.items()}
+
+
+def _rewrite(folder: Path, labels: LabelLayers) -> None:
+    file = folder / LABEL_FILES["chondrules"]
+    objects = read_labels(file) if file.is_file() else None
+    plane = labels.planes.get("components", next(iter(labels.planes.values())))
+    write_tables(folder, labels, objects, plane.read(Window.whole(labels.shape)) != 0)
+
+
+def _joined(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    return pd.concat([_labelled(table, key) for key, table in tables.items()], ignore_index=True)
+
+
+def _labelled(table: pd.DataFrame, key: tuple[str, str]) -> pd.DataFrame:
+    section, region = key
+    table = table.copy()
+    if region:
+        table.insert(0, "region", region)
+    if section:
+        table.insert(0, "section", section)
+    return table
+
+
+def _open_file(path: Path, layer: str | None, pixel_size_um: float | None) -> LabelLayers:
+    """Open one label file with the legend beside it, or the shipped one."""
+    beside = path.parent / LEGEND_CSV
+    legends = read_legend_csv(beside) if beside.is_file() else {name: default_legend(name) for name in LAYERS}
+    chosen = layer or next((name for name in LAYERS if name.rstrip("s") in path.name.lower()), None)
+    if chosen is None and len(legends) == 1:
+        chosen = next(iter(legends))
+    if chosen is None or chosen not in legends:
+        raise InputError(f"{path} does not say what it shows: add --layer phases or --layer components.")
+    return _open({chosen: path}, legends, pixel_size_um)
+
+
+def read_roi(path: Path) -> NDArray[np.bool_]:
+    """Read a region of interest: an image that is not 0 inside."""
+    return np.asarray(read_labels(path) != 0)
+
+
+def evaluate_files(pred: Path, truth: Path, *, kind: str) -> pd.DataFrame:
+    """Score label files, or the label files of result and truth folders; columns of `meteoseg.metrics`."""
+    layer = "chondrules" if kind == "objects" else kind
+    found, known = (read_labels(_label_file(path, layer)) for path in (pred, truth))
+    if kind == "objects":
+        return evaluate_objects(found, known)
+    return evaluate_phases(found, known) if kind == "phases" else evaluate_components(found, known)
+
+
+def _label_file(path: Path, layer: str) -> Path:
+    if not path.is_dir():
+        return path
+    inside = [folder / LABEL_FILES[layer] for folder in (path, path / "truth")]
+    inside += [child / LABEL_FILES[layer] for child in sorted(path.iterdir()) if child.is_dir()]
+    files = list(dict.fromkeys(file for file in inside if file.is_file()))
+    if len(files) != 1:
+        state = "no" if not files else f"{len(files)} times a"
+        raise InputError(f"{path} holds {state} {LABEL_FILES[layer]}: name the file or its folder.")
+    return files[0]
+
+
+def classify_again(path: Path, *, prior: str = "equal") -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """Classify result folders or a table again.
+
+    Returns
+    -------
+    One row per section, and the classification of each section as in classification.json.
+    """
+    found: dict[str, Classification] = {}
+    if path.is_dir():
+        for folder in result_folders(path):
+            found[folder.name] = classify_folder(folder, prior=prior)
+    else:
+        found = classify_table(_read_csv(path), prior=prior)
+        found = {name or path.stem: answer for name, answer in found.items()}
+    return classification_table(found), {name: answer.to_json_dict() for name, answer in found.items()}
+
+
+def classify_folder(folder: Path, *, prior: str = "equal") -> Classification:
+    """Classify a result folder from its tables and what run.json says about its channels."""
+    modes = _read_csv(folder / MODES_CSV)
+    chondrules = _read_csv(folder / CHONDRULES_CSV) if (folder / CHONDRULES_CSV).is_file() else None
+    facts: dict[str, Any] = {}
+    if (folder / RUN_JSON).is_file():
+        facts = json.loads((folder / RUN_JSON).read_text(encoding="utf-8"))["section"]
+    return classify_tables(modes, chondrules, facts, prior=prior)
+
+
+def classify_tables(
+    modes: pd.DataFrame, chondrules: pd.DataFrame | None, facts: Mapping[str, Any], *, prior: str = "equal"
+) -> Classification:
+    """Classify a section from its tables and the facts of its maps (``section`` of run.json)."""
+    channels = facts.get("channels")
+    measured = measurements_from_tables(
+        modes,
+        chondrules,
+        pixel_size_error_pct=facts.get("pixel_size_error_pct"),
+        channels=None if channels is None else [channel["name"] for channel in channels],
+        calibrated=bool(facts.get("calibrated", False)),
+    )
+    return classify(measured, prior=prior)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give a result folder or a table.")
+    try:
+        return pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a table: {str(error).strip()}.") from error
+
+
+def join_tables(folders: Iterable[tuple[str, Path]]) -> pd.DataFrame:
+    """Join the modal tables of sections, with a `section` column first."""
+    parts = [_labelled(_read_csv(folder / MODES_CSV), (name, "")) for name, folder in folders]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

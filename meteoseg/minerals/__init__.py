@@ -1,0 +1,24 @@
+"""Minerals from chemistry: standards, calibration, sampled compositions, the likelihood of each phase."""
+
+from meteoseg.minerals.calibration import Calibration, ChannelResponse, StandardCheck
+from meteoseg.minerals.classifier import ClassifierSettings, PhaseClassifier
+from meteoseg.minerals.fitted import FittedClassifier, refine_gains, self_calibrate
+from meteoseg.minerals.formula import formula_wt_pct, mix_formulas, parse_formula
+from meteoseg.minerals.standards import Standard, calibrate, calibrate_section
+
+__all__ = [
+    "Calibration",
+    "ChannelResponse",
+    "ClassifierSettings",
+    "FittedClassifier",
+    "PhaseClassifier",
+    "Standard",
+    "StandardCheck",
+    "calibrate",
+    "calibrate_section",
+    "formula_wt_pct",
+    "mix_formulas",
+    "parse_formula",
+    "refine_gains",
+    "self_calibrate",
+]

@@ -1,0 +1,194 @@
+"""From compositions to expected counts: sensitivity, background, dead time and censoring of each element map."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meteoseg.errors import ChannelError, InputError
+from meteoseg.minerals.alpha import (
+    ELEMENTS,
+    Array,
+    composition_vector,
+    matrix_factors,
+    mean_atomic_numbers,
+)
+
+FEWEST_CHANNELS = 3
+_FORMAT = "meteoseg-calibration-1"
+_FEWEST_TWOS = 20
+
+
+@dataclass(frozen=True)
+class ChannelResponse:
+    """How the map of one element answers to a composition.
+
+    Attributes
+    ----------
+    sensitivity : counts per wt% of the element, after division by the matrix factor F (`alpha.matrix_factors`).
+    background, background_per_z : counts = background + background_per_z * mean atomic number (never below 0.02).
+    dead_time : share of time lost per count (detector dead time / dwell time), non-paralysable counter.
+    ones_missing : the file stores a count of 1 as 0.
+    relative_sd : of the sensitivity, one standard deviation.
+    source : where the sensitivity comes from.
+    """
+
+    sensitivity: float
+    background: float = 0.0
+    background_per_z: float = 0.0
+    dead_time: float = 0.0
+    ones_missing: bool = False
+    relative_sd: float = 0.1
+    source: str = "given"
+
+
+@dataclass(frozen=True)
+class StandardCheck:
+    """One standard against the fitted calibration: `residual_sd` is its misfit in standard deviations."""
+
+    standard: str
+    element: str
+    wt_pct: float
+    counts: float
+    fitted_counts: float
+    residual_sd: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Response of every calibrated element, with the checks and remarks of the fit.
+
+    `kind` is ``standards``, ``self-calibrated`` or ``given`` (a hand-written file).
+
+    Examples
+    --------
+    >>> calibration = Calibration({"Fe": ChannelResponse(3.3, background_per_z=0.05)})
+    >>> round(calibration.predict_counts({"Fe": 100.0})["Fe"], 1)
+    331.3
+    """
+
+    channels: Mapping[str, ChannelResponse]
+    kind: str = "given"
+    checks: tuple[StandardCheck, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def usable(self, channel_names: Sequence[str]) -> tuple[str, ...]:
+        """Return the elements of `channel_names` that are calibrated.
+
+        Raises
+        ------
+        ChannelError : fewer than three are; both lists are named.
+        """
+        names = tuple(name for name in channel_names if name in self.channels)
+        if len(names) < FEWEST_CHANNELS:
+            raise ChannelError(
+                f"The calibration covers {', '.join(self.channels)} and the section has {', '.join(channel_names)}: "
+                f"at least {FEWEST_CHANNELS} elements must be in both. Use standards mapped with the same elements."
+            )
+        return names
+
+    def with_gains(self, gains: Mapping[str, tuple[float, float]]) -> Calibration:
+        """Multiply sensitivities by gains, given as (gain, relative sd); elements left out keep theirs."""
+        channels = dict(self.channels)
+        for name, (gain, relative_sd) in gains.items():
+            old = channels[name]
+            channels[name] = replace(old, sensitivity=old.sensitivity * gain, relative_sd=relative_sd)
+        return replace(self, channels=channels)
+
+    def net_counts(self, compositions_wt_pct: Array, channels: tuple[str, ...]) -> Array:
+        """Counts above background (T, C), before dead time, of compositions (T, E) in the order of ELEMENTS."""
+        columns = [ELEMENTS.index(name) for name in channels]
+        sensitivity = np.array([self.channels[name].sensitivity for name in channels])
+        factors = matrix_factors(compositions_wt_pct, channels)
+        return np.asarray(compositions_wt_pct[:, columns] * factors * sensitivity)
+
+    def background_counts(self, compositions_wt_pct: Array, channels: tuple[str, ...]) -> Array:
+        """Background counts (T, C) of compositions (T, E)."""
+        mean_z = mean_atomic_numbers(compositions_wt_pct)[:, None]
+        intercept = np.array([self.channels[name].background for name in channels])
+        slope = np.array([self.channels[name].background_per_z for name in channels])
+        return np.maximum(intercept + slope * mean_z, 0.02)
+
+    def relative_sds(self, channels: tuple[str, ...]) -> Array:
+        """Relative sd of the sensitivities (C,)."""
+        return np.array([self.channels[name].relative_sd for name in channels])
+
+    def recorded(self, true_counts: Array, channels: tuple[str, ...]) -> tuple[Array, Array]:
+        """Mean and variance of the stored counts (T, C) for true mean counts (T, C).
+
+        A non-paralysable counter records n / (1 + n tau) with variance / mean = (1 - recorded tau)^2; where
+        counts of 1 are stored as 0, mean and variance are those of the censored Poisson variable.
+        """
+        dead_time = np.array([self.channels[name].dead_time for name in channels])
+        ones_missing = np.array([self.channels[name].ones_missing for name in channels])
+        mean = true_counts / (1 + true_counts * dead_time)
+        variance = mean * (1 - mean * dead_time) ** 2
+        lost = np.where(ones_missing, mean * np.exp(-mean), 0.0)
+        censored_mean = mean - lost
+        censored_variance = variance + mean**2 - lost - censored_mean**2
+        return censored_mean, np.maximum(np.where(lost > 0, censored_variance, variance), 1e-3)
+
+    def predict_counts(self, composition_wt_pct: Mapping[str, float]) -> dict[str, float]:
+        """Mean stored counts of every calibrated element on a composition in element wt%.
+
+        Raises
+        ------
+        UnknownNameError : a symbol is not an element.
+        """
+        names = tuple(self.channels)
+        composition = composition_vector(dict(composition_wt_pct))[None]
+        true = self.net_counts(composition, names) + self.background_counts(composition, names)
+        mean, _ = self.recorded(true, names)
+        return {name: float(value) for name, value in zip(names, mean[0], strict=True)}
+
+    def to_json(self, path: Path) -> None:
+        """Write the calibration; `from_json` reads it back."""
+        data = {"format": _FORMAT, **asdict(self)}
+        path.write_text(json.dumps(data, indent=1), encoding="utf-8")
+
+    @classmethod
+    def from_json(cls, path: Path) -> Calibration:
+        """Read a calibration written by `to_json` or by hand.
+
+        By hand, ``{"channels": {"Fe": {"sensitivity": 3.3}, ...}}`` is enough; the other keys of
+        `ChannelResponse` are optional.
+
+        Raises
+        ------
+        InputError : the file is missing, no JSON, or has unknown keys or impossible values.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(f"Calibration file {path} does not exist.") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"Calibration file {path} is not valid JSON: {error}.") from error
+        if not isinstance(data, dict) or not isinstance(data.get("channels"), dict) or not data["channels"]:
+            raise InputError(f'Calibration file {path} needs {{"channels": {{"Fe": {{"sensitivity": 3.3}}, ...}}}}.')
+        try:
+            channels = {name: ChannelResponse(**values) for name, values in data["channels"].items()}
+            checks = tuple(StandardCheck(**check) for check in data.get("checks", ()))
+        except TypeError as error:
+            raise InputError(f"Calibration file {path} has an unknown or missing key: {error}.") from error
+        _check_channels(path, channels)
+        return cls(channels, data.get("kind", "given"), checks, tuple(data.get("notes", ())))
+
+
+def ones_are_missing(plane: NDArray[Any]) -> bool:
+    """Tell whether an integer count map holds 0 and 2 but never 1 (a 1 was stored as 0)."""
+    return bool(np.any(plane == 0) and np.count_nonzero(plane == 2) >= _FEWEST_TWOS and not np.any(plane == 1))
+
+
+def _check_channels(path: Path, channels: Mapping[str, Any]) -> None:
+    for name, channel in channels.items():
+        if name not in ELEMENTS:
+            raise InputError(f"Calibration file {path} names '{name}', which is no element symbol: write it like 'Fe'.")
+        sensitivity = channel.sensitivity
+        if not isinstance(sensitivity, int | float) or not np.isfinite(sensitivity) or sensitivity <= 0:
+            raise InputError(f"Calibration file {path}: sensitivity of {name} is {sensitivity!r}, not above 0.")

@@ -1,0 +1,368 @@
+"""Networks and the card that travels with them inside one safetensors file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import segmentation_models_pytorch as smp
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from meteoseg._version import __version__
+from meteoseg.errors import InputError, UnknownNameError
+
+LOGGER = logging.getLogger(__name__)
+
+#: What a network may deliver, in the order of its output planes.
+NETWORK_LAYERS = ("components", "phases", "distance")
+DEFAULT_ENCODER = "tu-mobilenetv3_small_100"
+DEFAULT_DECODER_CHANNELS = (128, 64, 48, 32, 16)
+#: Name of the model file inside the folder that a training writes.
+MODEL_FILE = "model.safetensors"
+_CARD_KEY = "meteoseg_card"
+_SUFFIX = ".safetensors"
+_Card = TypeVar("_Card")
+
+
+@dataclass(frozen=True)
+class NetworkCard:
+    """What one network takes and delivers.
+
+    Parameters
+    ----------
+    name : unique within its model; prefixes its tensors in the file.
+    layers : some of ``components``, ``phases`` (softmax logits) and ``distance`` (one sigmoid logit).
+    channels : channel expressions, in the order of the input planes.
+    component_classes, phase_classes : names of the legend, in the order of the logits.
+    canonical : the channels are plain names and absent ones are filled with ``channels.ABSENT``.
+    um_per_px : grid the network runs on, or None for the section's own grid.
+    um_per_px_range : pixel sizes (um) it was trained for, or None where not stated.
+    tile_px, margin_px : window of a prediction, and overlap that hides the border effects.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    channels: tuple[str, ...]
+    component_classes: tuple[str, ...] = ()
+    phase_classes: tuple[str, ...] = ()
+    canonical: bool = False
+    um_per_px: float | None = None
+    um_per_px_range: tuple[float, float] | None = None
+    encoder: str = DEFAULT_ENCODER
+    decoder_channels: tuple[int, ...] = DEFAULT_DECODER_CHANNELS
+    tile_px: int = 512
+    margin_px: int = 64
+
+    def __post_init__(self) -> None:
+        if not self.name or "." in self.name:
+            raise InputError(f"Network name '{self.name}' is not possible: give one without a full stop.")
+        if not self.layers or not self.channels:
+            raise InputError(f"Network '{self.name}' needs at least one layer and one channel.")
+        for layer in self.layers:
+            if layer not in NETWORK_LAYERS:
+                raise UnknownNameError.of("network layer", layer, NETWORK_LAYERS)
+            if layer != "distance" and len(self.classes(layer)) < 2:
+                raise InputError(f"Network '{self.name}' delivers {layer} and needs at least two classes for it.")
+
+    def classes(self, layer: str) -> tuple[str, ...]:
+        """Return the class names of `layer` (``distance`` has the single plane of that name)."""
+        return {
+            "components": self.component_classes,
+            "phases": self.phase_classes,
+            "distance": ("distance",),
+        }[layer]
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Number of logit planes of each layer, in the order of the output."""
+        return {layer: len(self.classes(layer)) for layer in self.layers}
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is, what it was trained on and how well it does; written into its file as JSON.
+
+    Examples
+    --------
+    >>> net = NetworkCard("fine", ("phases",), ("Fe", "Mg"), phase_classes=("olivine", "troilite"))
+    >>> ModelCard.from_json(ModelCard("mine", (net,)).to_json()).networks[0].widths
+    {'phases': 2}
+    """
+
+    name: str
+    networks: tuple[NetworkCard, ...]
+    training_data: tuple[str, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    licence: str = ""
+    citation: str = ""
+    created: str = ""
+    package_version: str = __version__
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [network.name for network in self.networks]
+        if not names or len(set(names)) != len(names):
+            raise InputError(f"Model '{self.name}' needs networks with unique names (got {names}).")
+
+    def to_json(self) -> str:
+        """Return the card as JSON text."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card back.
+
+        Raises
+        ------
+        InputError : the text is not a card, or a card of another version of the package.
+        """
+        try:
+            data = json.loads(text)
+            networks = tuple(_from_lists(NetworkCard, network) for network in data.pop("networks"))
+            return _from_lists(cls, data | {"networks": networks})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"The model card cannot be read ({error}): the file is damaged or too new.") from error
+
+
+def _from_lists(kind: type[_Card], data: Mapping[str, Any]) -> _Card:
+    """Build a dataclass from JSON values; lists become tuples."""
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+
+
+class Network(nn.Module):
+    """A UNet with one output plane per class of each of its layers.
+
+    Examples
+    --------
+    >>> card = NetworkCard("n", ("phases", "distance"), ("Fe", "Mg"), phase_classes=("olivine", "troilite"))
+    >>> network = Network(card).eval()
+    >>> {layer: tuple(t.shape) for layer, t in network.split(network(torch.zeros(1, 2, 64, 32))).items()}
+    {'phases': (1, 2, 64, 32), 'distance': (1, 1, 64, 32)}
+    """
+
+    #: Height and width of the input must be multiples of this.
+    multiple_px = 32
+
+    def __init__(self, card: NetworkCard, *, pretrained: bool = False) -> None:
+        super().__init__()
+        self.card = card
+        self.unet = smp.Unet(
+            encoder_name=card.encoder,
+            encoder_weights=_pretrained_weights(card.encoder) if pretrained else None,
+            decoder_channels=card.decoder_channels,
+            in_channels=len(card.channels),
+            classes=sum(card.widths.values()),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, C, H, W) normalised channels to (B, K, H, W) logits; H and W multiples of 32."""
+        logits: Tensor = self.unet(image)
+        return logits
+
+    def split(self, logits: Tensor) -> dict[str, Tensor]:
+        """Part (B, K, H, W) logits into the layers, (B, k, H, W) each."""
+        parts = torch.split(logits, list(self.card.widths.values()), dim=1)
+        return dict(zip(self.card.widths, parts, strict=True))
+
+
+def _pretrained_weights(encoder: str) -> str | bool:
+    """Return what smp wants to hear: timm encoders (``tu-``) name their weights themselves."""
+    return True if encoder.startswith("tu-") else "imagenet"
+
+
+def build_network(card: NetworkCard, *, pretrained: bool = False) -> tuple[Network, tuple[str, ...]]:
+    """Make a fresh network, with pretrained encoder weights where asked for and obtainable.
+
+    Returns
+    -------
+    The network, and notes for the card: where the weights cannot be fetched the encoder starts at
+    random, which is logged as a warning and noted.
+    """
+    if not pretrained:
+        return Network(card), ()
+    try:
+        return Network(card, pretrained=True), (f"encoder {card.encoder} started from pretrained weights",)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        note = f"pretrained weights of {card.encoder} could not be fetched ({reason}); encoder started at random"
+        LOGGER.warning("%s.", note)
+        return Network(card), (note,)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model: its card, its networks by name (in eval mode), and the file it came from."""
+
+    card: ModelCard
+    networks: Mapping[str, Network]
+    path: Path
+    sha256: str
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def save_model(path: Path, card: ModelCard, states: Mapping[str, Mapping[str, Tensor]]) -> Path:
+    """Write a model file: the tensors of each network in half precision, the card as JSON beside them.
+
+    A tensor whose values leave the range of half precision is kept in single precision.
+
+    Raises
+    ------
+    InputError : the networks of the card and of `states` differ.
+    """
+    wanted = {network.name for network in card.networks}
+    if wanted != set(states):
+        raise InputError(f"Card '{card.name}' names the networks {sorted(wanted)} but {sorted(states)} were given.")
+    tensors = {
+        f"{name}.{key}": _halved(value).contiguous().clone()
+        for name, state in states.items()
+        for key, value in state.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(save(tensors, metadata={_CARD_KEY: card.to_json()}))
+    return temporary.replace(path)
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu()
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.to(torch.float16)
+    return half if bool(torch.isfinite(half).all()) else tensor.float()
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the models that come with the package, by name."""
+    folder = Path(str(resources.files("meteoseg").joinpath("weights")))
+    return {path.stem: path for path in sorted(folder.glob(f"*{_SUFFIX}"))}
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Return the model file of a shipped name, a file, or a training folder.
+
+    Raises
+    ------
+    UnknownNameError : neither a shipped model nor an existing file or folder.
+    InputError : a folder without a model file.
+    """
+    shipped = shipped_models()
+    if isinstance(name_or_path, str) and name_or_path in shipped:
+        return shipped[name_or_path]
+    path = Path(name_or_path)
+    if path.is_dir():
+        if not (path / MODEL_FILE).is_file():
+            raise InputError(f"Folder {path} holds no {MODEL_FILE}: give a folder that a finished training wrote.")
+        return path / MODEL_FILE
+    if path.is_file():
+        return path
+    raise UnknownNameError.of("model (and no such file or folder)", str(name_or_path), shipped)
+
+
+def load_model(name_or_path: str | Path, device: str | torch.device | None = None) -> Model:
+    """Load a model onto `device` (None: CUDA where there is one, else the processor).
+
+    Parameters
+    ----------
+    name_or_path : a shipped name (see `shipped_models`), a model file, or a folder that a training wrote.
+
+    Raises
+    ------
+    UnknownNameError : no such model.
+    InputError : the file is damaged or is no model of this package.
+    """
+    path = find_model(name_or_path)
+    card, states = _read(path)
+    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    networks = {}
+    for network_card in card.networks:
+        network = Network(network_card)
+        try:
+            network.load_state_dict({key: value.float() for key, value in states[network_card.name].items()})
+        except (RuntimeError, KeyError) as error:
+            raise InputError(
+                f"Model {path} lacks weights of its network '{network_card.name}': damaged file."
+            ) from error
+        network.to(target).to(memory_format=torch.channels_last)
+        networks[network_card.name] = network.eval()
+    return Model(card, networks, path, file_sha256(path))
+
+
+def read_card(name_or_path: str | Path) -> ModelCard:
+    """Read only the card of a model."""
+    path = find_model(name_or_path)
+    return _read_card(path)
+
+
+def _read_card(path: Path) -> ModelCard:
+    try:
+        with safe_open(path, framework="pt") as handle:
+            metadata = handle.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"Model {path} cannot be read ({error}): fetch or train it again.") from error
+    if _CARD_KEY not in metadata:
+        raise InputError(f"Model {path} carries no meteoseg card: give a model that meteoseg wrote.")
+    return ModelCard.from_json(metadata[_CARD_KEY])
+
+
+def _read(path: Path) -> tuple[ModelCard, dict[str, dict[str, Tensor]]]:
+    card = _read_card(path)
+    states: dict[str, dict[str, Tensor]] = {network.name: {} for network in card.networks}
+    with safe_open(path, framework="pt") as handle:
+        for full_name in handle.keys():  # noqa: SIM118 (not a mapping)
+            name, _, key = full_name.partition(".")
+            if name in states:
+                states[name][key] = handle.get_tensor(full_name)
+    return card, states
+
+
+def combine_models(path: Path, name: str, parts: Sequence[str | Path], **changes: Any) -> Path:
+    """Join the networks of several model files into one family and write it.
+
+    Parameters
+    ----------
+    path, name : file to write and name of the new model.
+    parts : models (names, files or training folders) whose networks have different names.
+    changes : fields of `ModelCard` to set, such as ``licence`` and ``citation``.
+
+    Raises
+    ------
+    InputError : two parts have a network of the same name, or there is no part.
+    """
+    known = {entry.name for entry in fields(ModelCard)}
+    for key in changes:
+        if key not in known:
+            raise UnknownNameError.of("field of a model card", key, known)
+    read = [_read(find_model(part)) for part in parts]
+    cards = [card for card, _ in read]
+    scores = {f"{card.name}.{key}": value for card in cards for key, value in card.scores.items()}
+    card = ModelCard(
+        name,
+        tuple(network for part in cards for network in part.networks),
+        training_data=tuple(dict.fromkeys(entry for part in cards for entry in part.training_data)),
+        scores=scores,
+        created=max((part.created for part in cards), default=""),
+        notes=tuple(dict.fromkeys(note for part in cards for note in part.notes)),
+    )
+    states = {key: state for _, part in read for key, state in part.items()}
+    return save_model(path, replace(card, **changes), states)
+
+
+def fast_bfloat16() -> bool:
+    """Tell whether the processor multiplies bfloat16 in hardware (AMX or AVX512-BF16)."""
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    return "amx_bf16" in flags or "avx512_bf16" in flags

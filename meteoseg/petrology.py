@@ -1,0 +1,86 @@
+"""Petrologic type and terrestrial weathering from what a section shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meteoseg.groups import Group, rules
+from meteoseg.measurements import Measured, Measurements
+
+UNKNOWN = "unknown"
+
+
+def petrologic_type(candidates: Sequence[Group], measurements: Measurements) -> tuple[str, list[str]]:
+    """Return the petrologic type and remarks for the groups that come into question.
+
+    Types 3 and 4-6 are parted by the percent mean deviation of Fa in olivine (``Fa_pmd``: 100 / n times the
+    sum of abs(Fa_i - mean Fa) / mean Fa); subtypes of type 3 are given for ordinary chondrites only. Without
+    it the type is the one all groups in question share (named as such), or their range.
+
+    Source: Van Schmus & Wood 1967; Sears et al. 1980; see ``rules/classification.toml``.
+    """
+    if not candidates:
+        return UNKNOWN, []
+    usual = {group.usual_type for group in candidates}
+    classes = {group.class_name for group in candidates}
+    names = "/".join(group.name for group in candidates)
+    if usual != {"3-6"}:
+        label = usual.pop() if len(usual) == 1 else UNKNOWN
+        return label, [f"The type is the usual one of {names}, not observed here."] if label != UNKNOWN else []
+    if classes & set(rules()["type"]["no_pmd_classes"]):
+        return "3-6", ["Iron in olivine does not tell the type of enstatite chondrites."]
+    if "Fa_pmd" not in measurements.values:
+        return "3-6", ["Type 3 or 4-6 is open: it needs the scatter of Fa in olivine (Fa_pmd)."]
+    return _type_from_scatter(measurements.values["Fa_pmd"].value, ordinary="ordinary" in classes), []
+
+
+def _type_from_scatter(pmd_pct: float, *, ordinary: bool) -> str:
+    if pmd_pct < rules()["type"]["equilibrated_pmd_pct"]:
+        return "4-6"
+    if not ordinary:
+        return "3"
+    return next(str(name) for name, least_pct in rules()["type"]["subtypes"]["cuts"] if pmd_pct >= least_pct)
+
+
+def original_metal(measurements: Measurements) -> Measured:
+    """Return the metal before weathering, vol%: metal + rust / e (e: volume expansion on oxidation)."""
+    metal = measurements.values["metal"]
+    rust = measurements.values.get("rust", Measured(0.0))
+    least, most = _shrinkage()
+    middle = (least + most) / 2
+    sd = metal.sd + middle * rust.sd + (most - least) / 12**0.5 * rust.value
+    return Measured(metal.value + middle * rust.value, sd)
+
+
+def _shrinkage() -> tuple[float, float]:
+    weathering = rules()["weathering"]
+    return 1 / weathering["expansion_high"], 1 / weathering["expansion_low"]
+
+
+def weathering_grade(measurements: Measurements) -> tuple[str, list[str]]:
+    """Return the Wlotzka (1993) grade, or a range of two, from rust, metal and sulfide in vol%; with remarks.
+
+    W1 and W2 go by the oxidised share of the metal, W4 by that of metal and sulfide. W5 and W6 (silicates)
+    are not told from W4.
+    """
+    values = measurements.values
+    if not {"rust", "metal", "sulfide"} <= set(values):
+        return UNKNOWN, ["The weathering grade needs rust (oxygen or calibrated maps), metal and sulfide."]
+    rust, metal, sulfide = (values[name].value for name in ("rust", "metal", "sulfide"))
+    least_pct = rules()["weathering"]["min_opaque_pct"]
+    if rust + metal + sulfide < least_pct:
+        return UNKNOWN, [f"Metal, sulfide and rust are under {least_pct:g} %: too little for a weathering grade."]
+    grades = [_grade(rust * shrinkage, metal, sulfide) for shrinkage in _shrinkage()]
+    return "-".join(dict.fromkeys(grades)), []
+
+
+def _grade(oxidised: float, metal: float, sulfide: float) -> str:
+    cuts = rules()["weathering"]
+    of_metal = oxidised / (oxidised + metal) if oxidised > 0 else 0.0
+    of_all = oxidised / (oxidised + metal + sulfide)
+    if of_all > cuts["w3_max"]:
+        return "W4"
+    for grade in ("w0", "w1", "w2"):
+        if of_metal <= cuts[f"{grade}_max"]:
+            return grade.upper()
+    return "W3"

@@ -1,0 +1,82 @@
+"""Phases from chemistry, for sections with standards or quantified maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meteoseg.elements import BSE
+from meteoseg.errors import InputError
+from meteoseg.grid import Window
+from meteoseg.minerals.calibration import Calibration
+from meteoseg.minerals.classifier import PhaseClassifier
+from meteoseg.minerals.fitted import refine_gains
+from meteoseg.minerals.standards import calibrate
+from meteoseg.sampling import sample_pixels
+from meteoseg.section import Section
+
+_HALO_PX = 1
+_FEWEST_ELEMENTS = 3
+_NOISE_SAMPLE_PX = 512
+
+
+@dataclass(frozen=True)
+class ChemicalPhases:
+    """A phase classifier bound to the channels it reads; `description` says what it is based on."""
+
+    classifier: PhaseClassifier
+    description: str
+    notes: tuple[str, ...] = ()
+
+    def draw(self, section: Section, window: Window) -> NDArray[np.uint8]:
+        """Return the phase ids (H, W) of a window, the same as in the whole map."""
+        outer = window.padded(_HALO_PX, section.shape)
+        names = self.classifier.channels
+        return self.classifier.classify(section.read(names, outer), names)[0][window.within(outer)]
+
+
+def choose_phase_maker(section: Section, standards: Path | str | None) -> ChemicalPhases | None:
+    """Return the chemical classifier where standards, or quantified maps, allow one; None: ask the network.
+
+    Parameters
+    ----------
+    standards : folder of maps of standards, or a calibration file of ``meteoseg calibrate``.
+
+    Raises
+    ------
+    InputError : no such standards, or display images where counts are needed.
+    ChannelError : fewer than three elements are calibrated.
+    """
+    if standards is not None:
+        return _from_standards(section, Path(standards))
+    elements = [name for name, channel in section.channels.items() if channel.unit == "wt%" and name != BSE]
+    if len(elements) < _FEWEST_ELEMENTS:
+        return None
+    rows, cols = (max(0, (length - _NOISE_SAMPLE_PX) // 2) for length in section.shape)
+    middle = Window(rows, cols, *(min(length, _NOISE_SAMPLE_PX) for length in section.shape))
+    classifier = PhaseClassifier.from_wt_pct(section.read(elements, middle), elements)
+    return ChemicalPhases(classifier, "quantified maps (wt%)", classifier.notes)
+
+
+def _from_standards(section: Section, standards: Path) -> ChemicalPhases:
+    if not standards.exists():
+        raise InputError(f"{standards} does not exist: --standards takes a folder of standards or a calibration.json.")
+    calibration = calibrate(standards) if standards.is_dir() else Calibration.from_json(standards)
+    classifier = PhaseClassifier.from_calibration(calibration, section.channel_names)
+    for name in classifier.channels:
+        if section.channels[name].unit in ("display", "wt%"):
+            raise InputError(
+                f"Channel '{name}' of '{section.name}' holds {section.channels[name].unit} values, but standards "
+                "calibrate counts: give maps in counts, or leave --standards out."
+            )
+    sample = np.maximum(np.nan_to_num(sample_pixels(section)), 0)
+    fitted = refine_gains(classifier, sample[:, None, :], section.channel_names)
+    gains = ", ".join(f"{name} {gain:.2f}" for name, gain in fitted.gains.items())
+    notes = (
+        *fitted.classifier.notes,
+        f"Gains of the maps against the standards: {gains}; {100 * fitted.explained:.0f} % of pixels explained.",
+    )
+    return ChemicalPhases(fitted.classifier, f"standards ({standards.name})", notes)

@@ -1,0 +1,356 @@
+"""From a section to its result folder: label images, tables, group suggestion, report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import weakref
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meteoseg.classify import Classification
+from meteoseg.errors import InputError
+from meteoseg.illustrate import pictures
+from meteoseg.inference import Inputs, Runner
+from meteoseg.io import BandWriter, check_values, open_section, read_labels
+from meteoseg.legend import HOLE, OUTSIDE, UNCLASSIFIED, Legend, LegendEdit, default_legend, write_legend_csv
+from meteoseg.measure import (
+    CHONDRULES_CSV,
+    CLASSIFICATION_JSON,
+    LABEL_FILES,
+    LEGEND_CSV,
+    MODES_CSV,
+    RUN_JSON,
+    LabelLayers,
+    classify_folder,
+    classify_tables,
+    write_tables,
+)
+from meteoseg.models import Model, load_model
+from meteoseg.objects import COLUMNS
+from meteoseg.output import complete_or_absent, output_folder
+from meteoseg.phasemaker import choose_phase_maker
+from meteoseg.provenance import Steps, environment, input_hashes, now, peak_memory_mb, section_facts
+from meteoseg.report.page import ChannelFact, ReportContent, SectionFacts, write_report
+from meteoseg.report.tables import format_classification, format_modes, format_objects_summary
+from meteoseg.section import ArrayPlane, Section, Stack
+from meteoseg.segmenting import LabelImages, PhaseMaker, Scratch, Segmenter, row_bands
+
+DEFAULT_MODEL = "chondrite"
+REPORT_HTML = "report.html"
+_PROTECTED = (OUTSIDE, HOLE, UNCLASSIFIED)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The results of one section, in its folder.
+
+    Label images are read when asked for: (H, W) integers, see `meteoseg.legend` for their meaning.
+    """
+
+    folder: Path
+
+    @property
+    def phases(self) -> NDArray[Any]:
+        """Phase ids (H, W)."""
+        return self._labels("phases")
+
+    @property
+    def components(self) -> NDArray[Any]:
+        """Component ids (H, W)."""
+        return self._labels("components")
+
+    @property
+    def chondrule_labels(self) -> NDArray[Any]:
+        """Object ids (H, W), 0 where there is no chondrule."""
+        return self._labels("chondrules")
+
+    def _labels(self, layer: str) -> NDArray[Any]:
+        path = self.folder / LABEL_FILES[layer]
+        if not path.is_file():
+            raise InputError(f"The model delivered no {layer}: use one that does.")
+        return read_labels(path)
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """Provenance, the content of run.json."""
+        return dict(json.loads((self.folder / RUN_JSON).read_text(encoding="utf-8")))
+
+    def modes(self) -> pd.DataFrame:
+        """Return the modal table, the content of modes.csv."""
+        return pd.read_csv(self.folder / MODES_CSV)
+
+    def chondrules(self) -> pd.DataFrame:
+        """Return one row per object, the content of chondrules.csv."""
+        if not (self.folder / CHONDRULES_CSV).is_file():
+            raise InputError("The model delivered no components: there are no chondrules to list.")
+        return pd.read_csv(self.folder / CHONDRULES_CSV)
+
+    def classify(self, *, prior: str = "equal") -> Classification:
+        """Suggest a chondrite group from the tables."""
+        return classify_folder(self.folder, prior=prior)
+
+    def save(self, out: Path | str, *, name: str | None = None, overwrite: bool = False) -> Path:
+        """Copy the result to ``out/name`` (default: the section's name) and return that folder.
+
+        Raises
+        ------
+        OutputExistsError : that folder is not empty and `overwrite` is not set.
+        """
+        target = output_folder(Path(out), name or self.folder.name, overwrite=overwrite)
+        with complete_or_absent(target) as partial:
+            shutil.copytree(self.folder, partial, dirs_exist_ok=True)
+        return target
+
+    def summary(self) -> str:
+        """Return the modal table, the chondrules, the suggestion and where the report lies, as text."""
+        parts = [format_modes(self.modes())]
+        if (self.folder / CHONDRULES_CSV).is_file():
+            parts.append(format_objects_summary(self.chondrules()))
+        answer = json.loads((self.folder / CLASSIFICATION_JSON).read_text(encoding="utf-8"))
+        parts += [format_classification(answer), f"Report: {self.folder / REPORT_HTML}"]
+        return "\n\n".join(parts)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A run whose inputs were all checked; nothing is written yet."""
+
+    section: Section
+    inputs: Inputs
+    model: Model
+    phase_maker: PhaseMaker | None
+    legends: dict[str, Legend]
+    phase_table: NDArray[np.uint8]
+    parameters: dict[str, Any]
+    tta: bool
+    steps: Steps
+
+
+def segment(
+    source: Section | Stack | Path | str,
+    model: str | Path | Model = DEFAULT_MODEL,
+    *,
+    standards: Path | str | None = None,
+    legend: Path | str | LegendEdit | None = None,
+    out: Path | str | None = None,
+    name: str | None = None,
+    overwrite: bool = False,
+    tta: bool = False,
+    progress: bool = False,
+) -> Result:
+    """Segment a section and write its result folder ``out/name``.
+
+    Parameters
+    ----------
+    source : section, stack of channel expressions (those of the model's card), or a path to open.
+    model : shipped name, weights file, training folder, or a loaded model.
+    standards : folder of maps of standards, or a calibration file: phases then come from the chemistry.
+    legend : TOML file (or `LegendEdit`) that drops or merges phases.
+    out : parent folder; None keeps the result in a temporary folder until `Result.save`.
+    name : of the result folder; default: the section's name.
+    overwrite : replace a result folder that is not empty.
+    tta : average the networks over flips and rotations.
+    progress : tell about the steps on stderr.
+
+    Raises
+    ------
+    MeteosegError : bad input (nothing is written then): pixel size unknown, channels that do not fit the
+        model, unknown model or phase, output folder in use.
+    """
+    steps = Steps(progress)
+    with steps.quietly("read"):
+        opened = _open(source, name)
+        section = opened if isinstance(opened, Section) else opened.section
+        target = None if out is None else output_folder(Path(out), section.name, overwrite=overwrite)
+        plan = _check(opened, model, standards, legend, tta=tta, steps=steps)
+    if target is not None:
+        return Result(_make(plan, target))
+    parent = Path(tempfile.mkdtemp(prefix="meteoseg-"))
+    result = Result(output_folder(parent, section.name, overwrite=False))
+    weakref.finalize(result, shutil.rmtree, parent, ignore_errors=True)
+    _make(plan, result.folder)
+    return result
+
+
+def _open(source: Section | Stack | Path | str, name: str | None) -> Section | Stack:
+    """Open a path; give the section its name."""
+    opened = open_section(source) if isinstance(source, Path | str) else source
+    if isinstance(opened, Stack):
+        return replace(opened, section=replace(opened.section, name=name or opened.section.name))
+    return replace(opened, name=name or opened.name)
+
+
+def _check(
+    opened: Section | Stack,
+    model: str | Path | Model,
+    standards: Path | str | None,
+    legend: Path | str | LegendEdit | None,
+    *,
+    tta: bool,
+    steps: Steps,
+) -> _Plan:
+    """Check everything that a run needs, the quick checks first."""
+    section = opened if isinstance(opened, Section) else opened.section
+    section.require_pixel_size()
+    phases, phase_table = _edited_phases(legend)
+    loaded = model if isinstance(model, Model) else load_model(model)
+    Inputs(opened).check(loaded.card)
+    section = replace(section, notes=(*section.notes, *check_values(section)))
+    phase_maker = choose_phase_maker(section, standards)
+    inputs = Inputs(section if isinstance(opened, Section) else replace(opened, section=section))
+    parameters = {
+        "standards": None if standards is None else str(standards),
+        "legend": str(legend) if isinstance(legend, Path | str) else None,
+        "tta": tta,
+    }
+    legends = {"phases": phases, "components": default_legend("components")}
+    return _Plan(section, inputs, loaded, phase_maker, legends, phase_table, parameters, tta, steps)
+
+
+def _edited_phases(legend: Path | str | LegendEdit | None) -> tuple[Legend, NDArray[np.uint8]]:
+    if legend is None:
+        return LegendEdit().apply(default_legend("phases"))
+    edit = legend if isinstance(legend, LegendEdit) else LegendEdit.read(Path(legend))
+    for part in (*edit.drop, *(part for parts in edit.merge.values() for part in parts)):
+        if part in _PROTECTED:
+            raise InputError(f"Phase '{part}' cannot be dropped or merged: it is not a mineral.")
+    return edit.apply(default_legend("phases"))
+
+
+def _make(plan: _Plan, target: Path) -> Path:
+    """Run a plan and write everything of the result folder."""
+    started = now()
+    with complete_or_absent(target) as folder:
+        scratch = Scratch(folder / "scratch", plan.section.shape)
+        runner = Runner(plan.inputs, tta=plan.tta, progress=plan.steps.tiles)
+        labels = Segmenter(plan.section, plan.model, runner, scratch, plan.steps, plan.phase_maker).run()
+        with plan.steps("label images"):
+            _write_labels(plan, labels, folder)
+        with plan.steps("tables"):
+            modes = _write_tables(plan, labels, folder)
+        with plan.steps("classification"):
+            answer = _classify(plan, labels, modes, folder)
+        with plan.steps("report"):
+            notes = list(dict.fromkeys([*plan.section.notes, *labels.notes]))
+            run = _provenance(plan, notes, started)
+            _write_report(plan, labels, folder, modes=modes, answer=answer, run=run)
+        run |= {"timings_s": plan.steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
+        del labels
+        shutil.rmtree(scratch.folder)
+        _write_json(folder / RUN_JSON, run | {"complete": True})
+    return target
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _images(labels: LabelImages) -> dict[str, NDArray[Any]]:
+    found = {"phases": labels.phases, "components": labels.components, "chondrules": labels.chondrules}
+    return {layer: image for layer, image in found.items() if image is not None}
+
+
+def _write_labels(plan: _Plan, labels: LabelImages, folder: Path) -> None:
+    """Apply the user's phase legend and write the label images."""
+    for layer, image in _images(labels).items():
+        dtype = np.dtype(np.uint32 if layer == "chondrules" else np.uint8)
+        writer = BandWriter(
+            folder / LABEL_FILES[layer],
+            plan.section.shape,
+            dtype,
+            pixel_size_um=plan.section.pixel_size_um,
+            name=layer,
+        )
+        try:
+            for window in row_bands(plan.section.shape):
+                if layer == "phases":
+                    image[window.slices] = plan.phase_table[image[window.slices]]
+                writer.write(np.asarray(image[window.slices]).astype(dtype))
+        except BaseException:
+            writer.abort()
+            raise
+        writer.close()
+    write_legend_csv(folder / LEGEND_CSV, *(plan.legends[layer] for layer in _layers(labels)))
+
+
+def _layers(labels: LabelImages) -> list[str]:
+    return [layer for layer in _images(labels) if layer != "chondrules"]
+
+
+def _write_tables(plan: _Plan, labels: LabelImages, folder: Path) -> pd.DataFrame:
+    images = _images(labels)
+    planes = {layer: ArrayPlane(images[layer]) for layer in _layers(labels)}
+    layers = LabelLayers(planes, plan.legends, plan.section.require_pixel_size())
+    return write_tables(folder, layers, labels.chondrules, labels.inside)
+
+
+def _facts(plan: _Plan) -> dict[str, Any]:
+    calibrated = all(channel.unit == "wt%" for channel in plan.section.channels.values())
+    return section_facts(plan.section) | {"calibrated": calibrated}
+
+
+def _classify(plan: _Plan, labels: LabelImages, modes: pd.DataFrame, folder: Path) -> dict[str, Any]:
+    chondrules = pd.read_csv(folder / CHONDRULES_CSV) if labels.chondrules is not None else None
+    answer = classify_tables(modes, chondrules, _facts(plan)).to_json_dict()
+    _write_json(folder / CLASSIFICATION_JSON, answer)
+    return answer
+
+
+def _provenance(plan: _Plan, notes: list[str], started: str) -> dict[str, Any]:
+    card = plan.model.card
+    return {
+        "section": _facts(plan),
+        "inputs": input_hashes(plan.section),
+        "model": {"name": card.name, "file": plan.model.path.name, "sha256": plan.model.sha256},
+        "phases_from": "networks" if plan.phase_maker is None else plan.phase_maker.description,
+        "parameters": plan.parameters,
+        "normalisation": [entry.to_dict() for entry in plan.inputs.normalisations.values()],
+        "versions": environment(),
+        "started": started,
+        "timings_s": plan.steps.seconds,
+        "notes": notes,
+    }
+
+
+def _write_report(
+    plan: _Plan,
+    labels: LabelImages,
+    folder: Path,
+    *,
+    modes: pd.DataFrame,
+    answer: dict[str, Any],
+    run: dict[str, Any],
+) -> None:
+    section = plan.section
+    has_objects = labels.chondrules is not None
+    chondrules = pd.read_csv(folder / CHONDRULES_CSV) if has_objects else None
+    made = pictures(section, labels, plan.legends, modes=modes, chondrules=chondrules, classification=answer)
+    facts = SectionFacts(
+        section.name,
+        section.shape,
+        section.require_pixel_size(),
+        section.pixel_size_source,
+        tuple(ChannelFact(c["name"], c["unit"], c["file"], c["reason"]) for c in run["section"]["channels"]),
+        section.pixel_size_error_pct,
+        ", ".join(path.name for path in section.mask_paths),
+    )
+    content = ReportContent(
+        section.name,
+        facts,
+        modes,
+        pd.DataFrame(columns=list(COLUMNS)) if chondrules is None else chondrules,
+        answer,
+        made,
+        {key: value for key, value in run.items() if key not in ("notes", "timings_s", "section")},
+        run["notes"],
+        dict(plan.steps.seconds),
+        plan.legends,
+    )
+    write_report(folder / REPORT_HTML, content)

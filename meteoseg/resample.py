@@ -1,0 +1,125 @@
+"""Two pixel grids over one area: area means onto the coarser, linear interpolation onto the finer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from meteoseg.grid import Window
+
+FloatArray = NDArray[np.float32]
+Read = Callable[[Window], NDArray[Any]]
+
+
+def axis_weights(n_in: int, n_out: int, step: float) -> sparse.csr_matrix:
+    """Weights (n_out, n_in) that resample an axis; `step` is the output pixel in input pixels.
+
+    Outputs of one input pixel or more are means over the covered length, smaller ones are interpolated
+    linearly between pixel centres; beyond the last centre the last value stands. Rows sum to 1.
+
+    Examples
+    --------
+    >>> axis_weights(4, 2, 2.0).toarray().tolist()
+    [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
+    >>> axis_weights(2, 4, 0.5).toarray().tolist()
+    [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
+    """
+    rows, cols, values = _box(n_in, n_out, step) if step >= 1 else _linear(n_in, n_out, step)
+    weights = sparse.csr_matrix((values, (rows, cols)), shape=(n_out, n_in), dtype=np.float32)
+    total = np.asarray(weights.sum(axis=1)).reshape(-1, 1)
+    return sparse.csr_matrix(weights.multiply(1 / total))
+
+
+def _box(n_in: int, n_out: int, step: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    start = np.arange(n_out) * step
+    stop = np.minimum(start + step, n_in)
+    width = int(np.ceil(step)) + 1
+    cols = np.floor(start).astype(np.int64)[:, None] + np.arange(width)
+    overlap = np.minimum(cols + 1, stop[:, None]) - np.maximum(cols, start[:, None])
+    rows = np.broadcast_to(np.arange(n_out)[:, None], cols.shape)
+    used = (overlap > 1e-9) & (cols < n_in)
+    return rows[used], cols[used], overlap[used]
+
+
+def _linear(n_in: int, n_out: int, step: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    centre = np.clip((np.arange(n_out) + 0.5) * step - 0.5, 0, n_in - 1)
+    low = np.minimum(np.floor(centre).astype(np.int64), max(n_in - 2, 0))
+    share = centre - low
+    rows = np.arange(n_out)
+    high = np.minimum(low + 1, n_in - 1)
+    return np.concatenate([rows, rows]), np.concatenate([low, high]), np.concatenate([1 - share, share])
+
+
+@dataclass(frozen=True)
+class Regrid:
+    """Resample windows from a grid of `source` pixels (rows, cols) onto a grid of `target` pixels.
+
+    `step` is the (row, col) size of a target pixel in source pixels; both grids start at the same corner.
+
+    Examples
+    --------
+    >>> grid = Regrid.onto((5, 8), (1.0, 1.0), 2.0)
+    >>> grid.target
+    (3, 4)
+    >>> image = np.arange(40, dtype=np.float32).reshape(1, 5, 8)
+    >>> grid.read(lambda window: image[(slice(None), *window.slices)], Window(0, 0, 1, 2)).tolist()
+    [[[4.5, 6.5]]]
+    """
+
+    source: tuple[int, int]
+    target: tuple[int, int]
+    step: tuple[float, float]
+
+    @classmethod
+    def onto(cls, shape: tuple[int, int], pixel_size_um: tuple[float, float], um_per_px: float) -> Regrid:
+        """Cover a grid of `shape` and `pixel_size_um` (dy, dx) with square pixels of `um_per_px`."""
+        step = (um_per_px / pixel_size_um[0], um_per_px / pixel_size_um[1])
+        rows, cols = (max(1, int(np.ceil(length / size - 1e-6))) for length, size in zip(shape, step, strict=True))
+        return cls(shape, (rows, cols), step)
+
+    def inverse(self) -> Regrid:
+        """Return the way back."""
+        return Regrid(self.target, self.source, (1 / self.step[0], 1 / self.step[1]))
+
+    @cached_property
+    def _weights(self) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+        rows, cols = (axis_weights(*axis) for axis in zip(self.source, self.target, self.step, strict=True))
+        return rows, cols
+
+    def read(self, read_source: Read, window: Window) -> FloatArray:
+        """Return `window` of the target grid, float32 (C, H, W), from ``read_source(window) -> (C, h, w)``."""
+        rows = self._weights[0][window.row : window.row_end]
+        cols = self._weights[1][window.col : window.col_end]
+        row_span, col_span = (
+            (rows.indices.min(), rows.indices.max()),
+            (cols.indices.min(), cols.indices.max()),
+        )
+        outer = Window(
+            int(row_span[0]),
+            int(col_span[0]),
+            int(row_span[1] - row_span[0] + 1),
+            int(col_span[1] - col_span[0] + 1),
+        )
+        image = read_source(outer)
+        rows, cols = rows[:, outer.row : outer.row_end], cols[:, outer.col : outer.col_end]
+        out = np.empty((len(image), *window.shape), np.float32)
+        for plane, values in zip(out, image, strict=True):
+            plane[...] = (cols @ (rows @ np.asarray(values, np.float32)).T).T
+        return out
+
+    def nearest(self, values: NDArray[Any], window: Window) -> NDArray[Any]:
+        """Return `window` of the target grid from `values` (h, w) on the source grid, by nearest pixel."""
+        rows, cols = (
+            np.clip(((np.arange(start, stop) + 0.5) * step).astype(np.int64), 0, length - 1)
+            for start, stop, step, length in (
+                (window.row, window.row_end, self.step[0], self.source[0]),
+                (window.col, window.col_end, self.step[1], self.source[1]),
+            )
+        )
+        return np.asarray(values[np.ix_(rows, cols)])

@@ -1,0 +1,216 @@
+"""Make the label images of a section: phases, components and chondrules on its own grid, band by band."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meteoseg.grid import Window
+from meteoseg.inference import Runner, choose_grid, describe_grid
+from meteoseg.labelling import ComponentMaps, empty_field, make_component_maps, settle_objects, wide_holes
+from meteoseg.legend import HOLE, OUTSIDE, Legend, default_legend
+from meteoseg.models import Model, Network
+from meteoseg.resample import Regrid
+from meteoseg.section import Section
+
+#: Probabilities on a network's own grid: network -> layer -> (K, h, w).
+CoarseMaps = dict[str, dict[str, NDArray[np.float16]]]
+#: Pixels of a row band.
+BAND_PX = 2_000_000
+_HOLE_HALO_PX = 2
+
+
+class PhaseMaker(Protocol):
+    """What finds phases without a network: see `meteoseg.phasemaker`."""
+
+    @property
+    def description(self) -> str:
+        """What the phases are based on."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks for the report."""
+
+    def draw(self, section: Section, window: Window) -> NDArray[np.uint8]:
+        """Return the phase ids (H, W) of a window."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Zeroed arrays on disk, in a folder that its owner removes."""
+
+    folder: Path
+    shape: tuple[int, int]
+
+    def array(self, name: str, dtype: Any) -> NDArray[Any]:
+        """Make an array of the section's shape."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return np.memmap(self.folder / f"{name}.raw", dtype=dtype, mode="w+", shape=self.shape)
+
+
+@dataclass
+class LabelImages:
+    """Label images of one section (H, W); a layer that nothing delivers is None."""
+
+    inside: NDArray[np.bool_]
+    phases: NDArray[np.uint8] | None = None
+    components: NDArray[np.uint8] | None = None
+    chondrules: NDArray[np.int32] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def row_bands(shape: tuple[int, int], band_px: int = BAND_PX) -> Iterator[Window]:
+    """Yield full-width windows of about `band_px` pixels, top to bottom.
+
+    Examples
+    --------
+    >>> [window.height for window in row_bands((5, 10), 20)]
+    [2, 2, 1]
+    """
+    height = max(1, band_px // shape[1])
+    return (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Everything that making the label images needs; `step` opens a timed step of the run."""
+
+    section: Section
+    model: Model
+    runner: Runner
+    scratch: Scratch
+    step: Callable[[str], AbstractContextManager[None]]
+    phase_maker: PhaseMaker | None = None
+
+    def run(self) -> LabelImages:
+        """Make all label images."""
+        labels = LabelImages(self.scratch.array("inside", np.bool_))
+        with self.step("mask"):
+            self._find_inside(labels)
+        networks = self._by_layer()
+        coarse: CoarseMaps = {}
+        if self.phase_maker is not None or "phases" in networks:
+            labels.phases = phases = self.scratch.array("phases", np.uint8)
+            with self.step("phases"):
+                for window, found in self._phases(networks.get("phases"), coarse, labels):
+                    phases[window.slices] = np.where(labels.inside[window.slices], found, 0)
+        if "components" in networks:
+            with self.step("components"):
+                maps = self._component_maps(labels, networks, coarse)
+            with self.step("chondrules"):
+                self._draw_components(labels, maps)
+        for layer in ("phases", "components"):
+            if getattr(labels, layer) is None:
+                labels.notes.append(f"Model '{self.model.card.name}' delivers no {layer}: that layer is left out.")
+        return labels
+
+    def _by_layer(self) -> dict[str, Network]:
+        """Return the network of each layer, the first that delivers it."""
+        found: dict[str, Network] = {}
+        for network in self.model.networks.values():
+            for layer in network.card.layers:
+                found.setdefault(layer, network)
+        return found
+
+    def _find_inside(self, labels: LabelImages) -> None:
+        """Leave out what the mask leaves out, and empty mosaic fields."""
+        section = self.section
+        display = all(channel.unit in ("display", "grey") for channel in section.channels.values())
+        n_empty = 0
+        for window in row_bands(section.shape):
+            inside = section.read_mask(window)
+            if not (display and section.mask is not None):
+                empty = empty_field(lambda w: section.read(window=w), window, section.shape)
+                n_empty += int(np.count_nonzero(empty & inside))
+                inside = inside & ~empty
+            labels.inside[window.slices] = inside
+        if n_empty:
+            labels.notes.append(
+                f"{n_empty} pixels in connected areas of zeros in all channels are unmapped fields: outside."
+            )
+
+    def _decided(self, labels: LabelImages) -> tuple[str, ...]:
+        """Component classes that other evidence decides."""
+        known = [OUTSIDE] if self.section.mask is not None else []
+        return tuple([*known, HOLE] if labels.phases is not None else known)
+
+    def _phases(
+        self, network: Network | None, coarse: CoarseMaps, labels: LabelImages
+    ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+        """Yield windows of the section's own grid with their phase ids."""
+        if self.phase_maker is not None:
+            labels.notes.extend(self.phase_maker.notes)
+            for window in row_bands(self.section.shape):
+                yield window, self.phase_maker.draw(self.section, window)
+        elif network is not None:
+            for window, share in self._phase_shares(network, coarse, labels):
+                yield window, _best(share, network.card.phase_classes, default_legend("phases"))
+
+    def _phase_shares(
+        self, network: Network, coarse: CoarseMaps, labels: LabelImages
+    ) -> Iterator[tuple[Window, NDArray[Any]]]:
+        """Yield windows of the section's own grid with (K, h, W) logits or probabilities of the phases."""
+        grid = self._grid(network, labels)
+        width = self.section.shape[1]
+        if grid.step == (1.0, 1.0) and "components" not in network.card.layers:
+            for row, logits in self.runner.bands(network, grid):
+                yield Window(row, 0, logits["phases"].shape[1], width), logits["phases"]
+            return
+        coarse[network.card.name] = self.runner.probabilities(network, grid)
+        values, back = coarse[network.card.name]["phases"], grid.inverse()
+        for window in row_bands(self.section.shape, BAND_PX // 4):
+            yield window, back.read(lambda w: values[(slice(None), *w.slices)], window)
+
+    def _grid(self, network: Network, labels: LabelImages) -> Regrid:
+        grid = choose_grid(network.card, self.section)
+        labels.notes.append(describe_grid(network.card, self.section, grid))
+        return grid
+
+    def _component_maps(
+        self, labels: LabelImages, networks: Mapping[str, Network], coarse: CoarseMaps
+    ) -> ComponentMaps:
+        network = networks["components"]
+        name = network.card.name
+        grid = choose_grid(network.card, self.section) if name in coarse else self._grid(network, labels)
+        maps = coarse[name] if name in coarse else self.runner.probabilities(network, grid)
+        return make_component_maps(
+            maps["components"],
+            maps["distance"][0] if "distance" in maps else None,
+            network.card.component_classes,
+            default_legend("components"),
+            back=grid.inverse(),
+            known=self._decided(labels),
+        )
+
+    def _draw_components(self, labels: LabelImages, maps: ComponentMaps) -> None:
+        labels.components = components = self.scratch.array("components", np.uint8)
+        labels.chondrules = chondrules = self.scratch.array("chondrules", np.int32)
+        holes = self.scratch.array("holes", np.bool_)
+        for window in row_bands(self.section.shape, BAND_PX // 4):
+            found, objects = maps.draw(window)
+            inside = labels.inside[window.slices] & (found != 0)
+            labels.inside[window.slices] = inside
+            components[window.slices] = np.where(inside, found, 0)
+            chondrules[window.slices] = np.where(inside, objects, 0)
+            if labels.phases is not None:
+                labels.phases[window.slices][~inside] = 0
+                holes[window.slices] = self._wide_holes(labels.phases, window)
+        settle_objects(chondrules, components, holes, default_legend("components"))
+
+    def _wide_holes(self, phases: NDArray[np.uint8], window: Window) -> NDArray[np.bool_]:
+        outer = window.padded(_HOLE_HALO_PX, self.section.shape)
+        is_hole = phases[outer.slices] == default_legend("phases")[HOLE].id
+        return wide_holes(is_hole)[window.within(outer)]
+
+
+def _best(share: NDArray[Any], classes: Sequence[str], legend: Legend) -> NDArray[np.uint8]:
+    """Most probable class; `outside` is not chosen here, other evidence decides it."""
+    ids = np.array([legend[name].id for name in classes], np.uint8)
+    allowed = [index for index, name in enumerate(classes) if name != OUTSIDE]
+    return np.asarray(ids[allowed][np.argmax(share[allowed], axis=0)])

@@ -1,0 +1,45 @@
+"""Write a simulated section as a folder of maps with its truth beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from meteoseg.errors import OutputExistsError
+from meteoseg.legend import default_legend, write_legend_csv
+from meteoseg.simulate.section import SimulatedSection
+
+
+def write_example(simulated: SimulatedSection, out: Path) -> Path:
+    """Write maps to `out`, labels to `out`/truth, and the pixel size to `out`/section.toml.
+
+    `out` is then both a SECTION for every command and a training example.
+
+    Raises
+    ------
+    OutputExistsError : `out` exists and is not empty.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise OutputExistsError(f"Output folder {out} exists and is not empty: choose another name with -o.")
+    (out / "truth").mkdir(parents=True, exist_ok=True)
+    section = simulated.section
+    size = section.require_pixel_size()
+    lines = [f'name = "{section.name}"', f"pixel_size_um = [{size[0]:g}, {size[1]:g}]", "", "[channels]"]
+    for name in section.channel_names:
+        path = f"{section.name}_{name}.tif"
+        tifffile.imwrite(out / path, section.channels[name].plane.read(section.window), compression="zlib")
+        lines.append(f'{name} = {{ file = "{path}", unit = "{section.channels[name].unit}" }}')
+    (out / "section.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for layer, labels in (
+        ("phases", simulated.phases),
+        ("components", simulated.components),
+        ("chondrules", simulated.chondrules),
+    ):
+        metadata = {"PhysicalSizeX": size[1], "PhysicalSizeXUnit": "µm", "PhysicalSizeY": size[0],
+                    "PhysicalSizeYUnit": "µm", "axes": "YX", "Name": layer}  # fmt: skip
+        label_path = out / "truth" / f"{layer}.ome.tif"
+        tifffile.imwrite(label_path, np.ascontiguousarray(labels), ome=True, metadata=metadata, compression="zlib")
+    write_legend_csv(out / "truth" / "legend.csv", default_legend("phases"), default_legend("components"))
+    return out

@@ -1,0 +1,171 @@
+"""The simulator: exact truth, physics of the maps, repeatability, refusals."""
+
+import numpy as np
+import pytest
+
+from meteoseg.errors import ChannelError, MeteosegError, OutputExistsError, PixelSizeError, UnknownNameError
+from meteoseg.legend import default_legend
+from meteoseg.mineraldata import mineral
+from meteoseg.simulate import (
+    Detector,
+    make_recipe,
+    simulate_recipe,
+    simulate_section,
+    simulated_groups,
+    write_example,
+)
+from meteoseg.simulate.detector import measure
+from meteoseg.simulate.materials import MATERIALS, paint, phase_ids, response_table
+from meteoseg.simulate.packing import pack_discs, section_diameters
+from meteoseg.simulate.recipe import simulation_rules
+from meteoseg.simulate.section import block_majority
+
+PHASES = default_legend("phases")
+COMPONENTS = default_legend("components")
+
+
+def uniform(material: str, channel: str, detector: Detector, *, iron: int = 0, side: int = 128) -> np.ndarray:
+    """Measure a field of one material."""
+    paints = np.full((2 * side, 2 * side), paint(material), np.uint8)
+    irons = np.full_like(paints, iron)
+    maps, _ = measure(
+        np.random.default_rng(5), paints, irons, [channel], detector, supersampling=2, pixel_um=2.0
+    )
+    return maps[channel]
+
+
+def test_truth_layers_agree() -> None:
+    simulated = simulate_section("LL", size_mm=(2.4, 1.6), pixel_size_um=10, seed=4)
+    assert simulated.section.shape == (160, 240) == simulated.phases.shape
+    chondrule = simulated.components == COMPONENTS["chondrule"].id
+    np.testing.assert_array_equal(chondrule, simulated.chondrules > 0)
+    outside = simulated.components == COMPONENTS["outside"].id
+    np.testing.assert_array_equal(outside, simulated.phases == PHASES["outside"].id)
+    assert outside.any()
+    assert chondrule.mean() > 0.3
+
+
+def test_same_seed_same_section() -> None:
+    first, again, other = (
+        simulate_section("CO", size_mm=(0.6, 0.5), pixel_size_um=5, seed=seed) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first.section.read(), again.section.read())
+    np.testing.assert_array_equal(first.phases, again.phases)
+    assert (first.phases != other.phases).any()
+
+
+@pytest.mark.parametrize("group", simulated_groups())
+def test_every_group_renders_with_known_labels(group: str) -> None:
+    simulated = simulate_section(
+        group, size_mm=(0.8, 0.6), pixel_size_um=8, seed=1, channels=["BSE", "Fe", "Mg"]
+    )
+    assert set(np.unique(simulated.phases)) <= set(PHASES.ids)
+    assert set(np.unique(simulated.components)) <= set(COMPONENTS.ids)
+    assert (simulated.phases != 0).any()
+
+
+def test_metal_follows_the_group() -> None:
+    def metal(group: str) -> float:
+        recipe = make_recipe(group, petrologic_type=5.0, weathering="W0", epoxy_edge=False)
+        s = simulate_recipe(recipe, Detector(), shape=(256, 256), pixel_size_um=10, seed=2, channels=["Fe"])
+        return float(np.isin(s.phases, [PHASES["kamacite"].id, PHASES["taenite"].id]).mean())
+
+    assert metal("H") > 1.5 * metal("LL") > 0
+
+
+def test_counts_follow_the_k_ratio_and_poisson() -> None:
+    """Mg in forsterite: 12.2 counts per wt% times 100 k, plus 0.1 background; variance narrowed by dead time."""
+    counts = uniform("olivine", "Mg", Detector(gain_error=0.0)).astype(float)
+    rate = 1220 * mineral("olivine Fa0").k_ratio["Mg"] + 0.1
+    busy = 2.7 / 15_000
+    assert counts.mean() == pytest.approx(rate / (1 + rate * busy), rel=0.01)
+    assert counts.var() / counts.mean() == pytest.approx(1 / (1 + rate * busy), rel=0.06)
+
+
+def test_count_of_one_is_censored_where_the_probe_does() -> None:
+    titanium = uniform("olivine", "Ti", Detector(gain_error=0.0))
+    magnesium = uniform("troilite", "Mg", Detector(gain_error=0.0, dose=4.0), iron=100)
+    assert (titanium == 2).any()
+    assert not (titanium == 1).any()
+    assert (magnesium == 1).any()
+
+
+def test_bse_orders_by_mean_atomic_number() -> None:
+    grey = [
+        uniform(name, "BSE", Detector(gain_error=0.0)).mean()
+        for name in ("epoxy", "olivine", "troilite", "kamacite")
+    ]
+    assert grey == sorted(grey)
+    assert grey[0] < grey[-1] - 100
+
+
+def test_response_interpolates_solid_solutions() -> None:
+    table = response_table(["Fe"])
+    olivine = table[paint("olivine"), :, 0]
+    assert olivine[50] == pytest.approx(mineral("olivine Fa50").k_ratio["Fe"], rel=1e-5)
+    assert (np.diff(olivine) > 0).all()
+    assert len(phase_ids()) == len(MATERIALS)
+
+
+def test_sections_of_spheres_follow_wicksell() -> None:
+    """Mean section diameter over mean sphere diameter is (pi/4) exp(sigma^2), caps under 3 % aside."""
+    rng = np.random.default_rng(1)
+    for sigma in (0.2, 0.6):
+        mean = section_diameters(rng, 400_000, mean_mm=1.0, sigma=sigma).mean()
+        assert mean == pytest.approx(np.pi / 4 * np.exp(sigma**2), rel=0.03)
+
+
+def test_packing_reaches_its_target_and_respects_overlap() -> None:
+    rng = np.random.default_rng(2)
+    placed = pack_discs(
+        rng, lambda n: rng.lognormal(3.5, 0.4, n), (1500.0, 1000.0), target_area=0.6, overlap=0.1
+    )
+    c, r = placed.centres_um, placed.radii_um
+    apart = np.hypot(*(c[:, None] - c[None]).transpose(2, 0, 1)) + 1e9 * np.eye(len(r))
+    assert (apart >= 0.9 * (r[:, None] + r[None]) - 1e-6).all()
+    grid = np.stack(np.meshgrid(np.arange(0, 1500, 10), np.arange(0, 1000, 10), indexing="ij"), -1)
+    covered = (np.hypot(*(grid[:, :, None] - c).transpose(3, 0, 1, 2)) < r).any(axis=2).mean()
+    assert covered > 0.5
+
+
+def test_block_majority_takes_the_most_frequent() -> None:
+    labels = np.array([[3, 3, 7, 1], [3, 9, 7, 7]], np.uint8)
+    np.testing.assert_array_equal(block_majority(labels, 2), [[3, 7]])
+
+
+def test_written_example_is_a_section_again(tmp_path) -> None:
+    from meteoseg.io import open_section, read_labels
+
+    simulated = simulate_section(
+        "CV", size_mm=(0.7, 0.5), pixel_size_um=10, seed=9, channels=["BSE", "Fe", "S"]
+    )
+    write_example(simulated, tmp_path / "s")
+    section = open_section(tmp_path / "s")
+    assert section.pixel_size_um == (10.0, 10.0)
+    np.testing.assert_array_equal(section.read(["Fe"]), simulated.section.read(["Fe"]))
+    np.testing.assert_array_equal(read_labels(tmp_path / "s/truth/chondrules.ome.tif"), simulated.chondrules)
+    with pytest.raises(OutputExistsError, match="not empty"):
+        write_example(simulated, tmp_path / "s")
+
+
+def test_rules_name_every_weathering_grade_and_known_textures() -> None:
+    from meteoseg.simulate.textures import TEXTURES
+
+    rules = simulation_rules()
+    assert set(rules["weathering"]) == {"W0", "W1", "W2", "W3", "W4"}
+    assert all(set(table["textures"]) <= set(TEXTURES) for table in rules["groups"].values())
+
+
+def test_impossible_requests_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="Unknown group 'LX'"):
+        simulate_section("LX")
+    with pytest.raises(UnknownNameError, match="weathering grade"):
+        simulate_section("L", weathering="W9")
+    with pytest.raises(MeteosegError, match="Petrologic type 9"):
+        simulate_section("L", petrologic_type=9)
+    with pytest.raises(PixelSizeError, match="must be positive"):
+        simulate_section("L", pixel_size_um=0)
+    with pytest.raises(ChannelError, match="'Au' cannot be simulated"):
+        simulate_section("L", size_mm=(0.5, 0.5), channels=["Au"])
+    with pytest.raises(MeteosegError, match="not possible"):
+        simulate_section("L", size_mm=(500, 500), pixel_size_um=1)

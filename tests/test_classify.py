@@ -1,0 +1,482 @@
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meteoseg.classify import classification_table, classify, classify_table
+from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.groups import groups, log_density, properties, published_rows, reference, rules
+from meteoseg.measurements import Measured, Measurements, measurements_from_tables
+from meteoseg.petrology import original_metal, petrologic_type, weathering_grade
+
+SECTION_PROPERTIES = (
+    "chondrules",
+    "matrix",
+    "refractory_inclusions",
+    "metal",
+    "sulfide",
+    "chondrule_mean_diameter",
+)
+ROWS = [(row, group.name) for group in groups().values() for row in group.rows]
+#: With these properties alone the typical values of the group do not give it back, for the reason stated.
+EXCEPTIONS = {
+    "EL": "without metal and sulfide EL is an ordinary chondrite with chondrules of 0.6 mm",
+    "LL": "without metal L and LL have the same components and nearly the same size: no answer",
+    "L": "as LL",
+}
+
+
+def typical(row, names):
+    found = {name: Measured(reference()[row, name].typical) for name in names if (row, name) in reference()}
+    return Measurements(found)
+
+
+def probabilities(result):
+    return {score.group: score.probability for score in result.groups}
+
+
+def modes_table(phases=None, components=None, *, area_mm2=100.0, half_width_pct=0.5):
+    rows = []
+    for layer, parts in (("phases", phases or {}), ("components", components or {})):
+        rows += [
+            {
+                "layer": layer,
+                "name": name,
+                "area_um2": percent * area_mm2 * 1e4,
+                "area_pct": percent,
+                "ci_low_pct": percent - half_width_pct,
+                "ci_high_pct": percent + half_width_pct,
+            }
+            for name, percent in parts.items()
+        ]
+        rows.append({"layer": layer, "name": "outside", "area_um2": 7e7, "area_pct": math.nan})
+    return pd.DataFrame(rows)
+
+
+def chondrule_table(diameters_um, *, kind="chondrule", touches_edge=False, pixel_um=5.0):
+    area_um2 = np.pi / 4 * np.square(diameters_um)
+    return pd.DataFrame(
+        {
+            "kind": kind,
+            "touches_edge": touches_edge,
+            "area_px": area_um2 / pixel_um**2,
+            "area_um2": area_um2,
+            "equivalent_diameter_um": diameters_um,
+        }
+    )
+
+
+H_PHASES = {"olivine": 50.0, "low-Ca pyroxene": 38.0, "kamacite": 6.0, "taenite": 2.0, "troilite": 4.0}
+H_COMPONENTS = {"chondrule": 74.0, "matrix": 12.0, "rim": 2.0, "inclusion": 0.0, "metal-sulfide nodule": 12.0}
+
+
+class TestRules:
+    def test_every_reference_row_has_a_source_and_a_status(self):
+        assert len(published_rows()) == 151
+        assert [row for row in published_rows() if not row.source.strip() or not row.status.strip()] == []
+
+    def test_low_typical_high_are_in_order_and_in_the_physical_range(self):
+        for row in published_rows():
+            assert row.low <= row.typical <= row.high
+            if row.property_name in properties():
+                assert properties()[row.property_name].unit == row.unit
+                assert row.high <= properties()[row.property_name].high
+
+    def test_marks_from_memory_are_kept(self):
+        table = {(row.group, row.property_name): row for row in published_rows()}
+        assert table["CM", "sulfide"].status == "FROM MEMORY (weak)"
+        assert table["CM", "sulfide"].is_weak
+        assert not table["CK", "matrix"].is_weak
+
+    def test_every_group_row_is_in_the_table_and_every_row_in_a_group(self):
+        assert {row for row, _ in ROWS} == {row.group for row in published_rows()}
+
+    @pytest.mark.parametrize("row", [row for row, _ in ROWS])
+    def test_components_with_metal_and_sulfide_add_to_100(self, row):
+        parts = (*SECTION_PROPERTIES[:3], "metal", "sulfide")
+        assert sum(reference()[row, name].typical for name in parts) == pytest.approx(100.0, abs=0.5)
+
+
+class TestDensity:
+    @pytest.mark.parametrize(
+        ("group", "name"), [("CI", "metal"), ("H", "metal"), ("LL", "chondrule_mean_diameter")]
+    )
+    def test_density_integrates_to_one_over_the_scale(self, group, name):
+        rule = properties()[name]
+        positions = np.linspace(rule.scaled(rule.low), rule.scaled(rule.high), 4001)
+        values = np.square(positions) if rule.scale == "sqrt" else np.exp(positions)
+        density = [
+            math.exp(log_density(reference()[group, name], v, 0.0, name=name, trust=0.95)) for v in values
+        ]
+        assert np.trapezoid(density, positions) == pytest.approx(1.0, abs=0.01)
+
+    def test_a_group_without_a_row_gets_the_background_not_one(self):
+        flat = log_density(None, 3.0, 0.1, name="magnetite", trust=0.95)
+        assert flat == pytest.approx(-math.log(math.sqrt(10.0)))
+
+    def test_no_single_property_vetoes(self):
+        rule = properties()["metal"]
+        worst = log_density(reference()["CK", "metal"], 60.0, 0.0, name="metal", trust=0.95)
+        assert worst == pytest.approx(math.log(0.05 * rule.background_density))
+
+    def test_measurement_error_flattens(self):
+        row = reference()["H", "metal"]
+        sharp, blunt = (log_density(row, 8.0, sd, name="metal", trust=0.95) for sd in (0.0, 4.0))
+        assert sharp > blunt
+
+
+class TestTypicalValues:
+    @pytest.mark.parametrize(("row", "group"), ROWS)
+    def test_all_properties_give_the_group_back(self, row, group):
+        best = classify(typical(row, properties())).groups[0]
+        assert (best.group, best.probability > 0.95) == (group, True)
+
+    @pytest.mark.parametrize(("row", "group"), ROWS)
+    def test_a_section_without_compositions_gives_the_group_back(self, row, group):
+        result = classify(typical(row, SECTION_PROPERTIES))
+        assert result.groups[0].group == group
+        assert result.class_ == groups()[group].class_name
+
+    @pytest.mark.parametrize(("row", "group"), [pair for pair in ROWS if pair[1] not in EXCEPTIONS])
+    def test_components_and_size_alone_give_most_groups_back(self, row, group):
+        names = (*SECTION_PROPERTIES[:3], "chondrule_mean_diameter")
+        assert classify(typical(row, names)).groups[0].group == group
+
+    @pytest.mark.parametrize("row", sorted(EXCEPTIONS))
+    def test_exceptions_are_not_named_with_confidence(self, row):
+        names = (*SECTION_PROPERTIES[:3], "chondrule_mean_diameter")
+        assert classify(typical(row, names)).class_ == "none"
+
+    def test_subgroups_answer_as_one_group(self):
+        result = classify(typical("CV_ox", properties()))
+        assert [score.group for score in result.groups].count("CV") == 1
+        assert len(result.groups) == 15
+
+
+class TestPosterior:
+    def test_no_evidence_leaves_the_prior(self):
+        result = classify(Measurements({}))
+        assert set(probabilities(result).values()) == {1 / 15}
+        assert (result.class_, result.suggestion, result.type) == ("none", "none", "unknown")
+        assert "Nothing was measured" in " ".join(result.notes)
+
+    def test_prior_by_falls(self):
+        result = probabilities(classify(Measurements({}), prior="falls"))
+        assert result["L"] / result["CH"] == pytest.approx(380.5 / 0.5)
+        assert sum(result.values()) == pytest.approx(1.0)
+
+    def test_unknown_prior(self):
+        with pytest.raises(UnknownNameError, match=r"Unknown prior 'fall'. Did you mean 'falls'\?"):
+            classify(Measurements({}), prior="fall")
+
+    @pytest.mark.parametrize("name", sorted(properties()))
+    def test_evidence_of_a_property_adds_up_to_the_likelihood(self, name):
+        measured = {name: Measured(1.0, 0.1), "metal": Measured(2.0), "Fa_olivine": Measured(10.0)}
+        for score in classify(Measurements(measured)).groups:
+            assert sum(score.evidence.values()) == pytest.approx(score.log_likelihood)
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.dictionaries(st.sampled_from(sorted(properties())), st.floats(0, 1e6), max_size=6))
+    def test_any_value_gives_finite_probabilities_that_sum_to_one(self, values):
+        result = classify(Measurements({name: Measured(value, value / 7) for name, value in values.items()}))
+        found = list(probabilities(result).values())
+        assert sum(found) == pytest.approx(1.0)
+        assert all(0 < value <= 1 for value in found)
+        assert sum(result.class_probabilities.values()) == pytest.approx(1.0)
+
+    def test_more_metal_favours_h_over_l_over_ll(self):
+        # between the typical values; far outside of both groups the background takes over
+        for richer, poorer, steps_pct in (
+            ("H", "L", (3.5, 5.0, 6.5, 8.0)),
+            ("L", "LL", (1.5, 2.2, 2.8, 3.5)),
+        ):
+            found = [probabilities(classify(Measurements({"metal": Measured(pct)}))) for pct in steps_pct]
+            odds = [one[richer] / one[poorer] for one in found]
+            assert odds == sorted(odds)
+            assert odds[0] < 1 < odds[-1]
+
+    def test_dependent_properties_count_once(self):
+        matrix = Measured(reference()["CK", "matrix"].typical)
+        chondrules = Measured(reference()["CK", "chondrules"].typical)
+        single = classify(Measurements({"matrix": matrix})).groups[0]
+        both = classify(Measurements({"matrix": matrix, "chondrules": chondrules}))
+        score = next(score for score in both.groups if score.group == "CK")
+        assert score.evidence["matrix"] == pytest.approx(single.evidence["matrix"] / 2)
+
+    def test_nonsense_fits_no_group(self):
+        odd = {
+            "matrix": Measured(2.0),
+            "metal": Measured(25.0),
+            "Fa_olivine": Measured(55.0),
+            "sulfide": Measured(14.0),
+        }
+        result = classify(Measurements(odd))
+        assert result.class_ == "none"
+        assert "flat background" in " ".join(result.notes)
+
+    @pytest.mark.parametrize(("metal_pct", "fa", "pair"), [(5.9, 21.2, "H/L"), (2.5, 26.4, "L/LL")])
+    def test_between_two_neighbours_both_are_named(self, metal_pct, fa, pair):
+        base = {"chondrules": Measured(75.0), "matrix": Measured(13.0), "sulfide": Measured(4.2)}
+        values = base | {
+            "metal": Measured(metal_pct, 1.0),
+            "Fa_olivine": Measured(fa, 1.0),
+            "Fa_pmd": Measured(3.0),
+        }
+        result = classify(Measurements(values))
+        assert (result.class_, result.suggestion) == ("ordinary", pair)
+
+
+class TestIron:
+    def test_scattered_fa_says_nothing_about_h_l_ll(self):
+        values = {"metal": Measured(1.0), "Fa_olivine": Measured(18.8)}
+        shares = {
+            pmd: {s.group: s.evidence["Fa_olivine"] for s in classify(Measurements(measured)).groups}
+            for pmd, measured in (
+                (None, values),
+                (2.0, values | {"Fa_pmd": Measured(2.0)}),
+                (60.0, values | {"Fa_pmd": Measured(60.0)}),
+            )
+        }
+        assert shares[60.0]["H"] == shares[60.0]["LL"] == 0.0
+        assert 0 < shares[None]["H"] < shares[2.0]["H"]
+        assert shares[2.0]["LL"] < shares[None]["LL"] < 0
+
+    @pytest.mark.parametrize(
+        ("pmd", "expected"), [(1.0, "4-6"), (7.0, "3.9"), (15.0, "3.8"), (33.0, "3.6"), (80.0, "3.0-3.4")]
+    )
+    def test_type_of_ordinary_chondrites(self, pmd, expected):
+        found = petrologic_type([groups()["L"]], Measurements({"Fa_pmd": Measured(pmd)}))
+        assert found == (expected, [])
+
+    def test_type_is_honest_where_nothing_is_known(self):
+        type_, notes = petrologic_type([groups()["LL"]], Measurements({}))
+        assert (type_, "Fa_pmd" in notes[0]) == ("3-6", True)
+        type_, notes = petrologic_type([groups()["CM"]], Measurements({}))
+        assert (type_, notes) == ("2", ["The type is the usual one of CM, not observed here."])
+        assert petrologic_type([groups()["EH"]], Measurements({"Fa_pmd": Measured(1.0)}))[0] == "3-6"
+        assert petrologic_type([groups()["R"]], Measurements({"Fa_pmd": Measured(9.0)}))[0] == "3"
+
+
+class TestWeathering:
+    @pytest.mark.parametrize(
+        ("rust", "metal", "sulfide", "expected"),
+        [
+            (0.0, 8.0, 4.0, "W0"),
+            (1.0, 8.0, 4.0, "W1"),
+            (6.0, 5.0, 4.0, "W2"),
+            (16.0, 0.8, 2.0, "W3"),
+            (25.0, 0.1, 0.1, "W4"),
+            (5.0, 7.0, 4.0, "W1-W2"),
+        ],
+    )
+    def test_grade(self, rust, metal, sulfide, expected):
+        values = {"rust": Measured(rust), "metal": Measured(metal), "sulfide": Measured(sulfide)}
+        assert weathering_grade(Measurements(values))[0] == expected
+
+    def test_unknown_without_rust_or_opaques(self):
+        values = {"metal": Measured(0.1), "sulfide": Measured(0.2)}
+        assert weathering_grade(Measurements(values))[0] == "unknown"
+        grade, notes = weathering_grade(Measurements(values | {"rust": Measured(0.1)}))
+        assert (grade, "too little" in notes[0]) == ("unknown", True)
+
+    def test_original_metal_brings_a_rusted_h_back(self):
+        # 8 % metal, of which 60 % turned to rust that takes 2.5 times the room
+        values = {"metal": Measured(3.2), "rust": Measured(0.6 * 8 * 2.5), "sulfide": Measured(4.0)}
+        whole = original_metal(Measurements(values))
+        assert whole.value == pytest.approx(8.0, abs=0.4)
+        rusted = probabilities(classify(Measurements(values)))
+        fresh = probabilities(classify(Measurements({name: values[name] for name in ("metal", "sulfide")})))
+        assert rusted["H"] > rusted["L"]
+        assert fresh["L"] > fresh["H"]
+
+
+class TestFromTables:
+    def test_sums_and_intervals(self):
+        found = measurements_from_tables(
+            modes_table(H_PHASES, H_COMPONENTS), None, channels=["BSE", "Fe", "S", "Al", "O"]
+        ).values
+        assert found["metal"].value == 8.0
+        assert found["metal"].sd == pytest.approx(2 * 1.0 / 3.92)
+        assert found["matrix"].value == 14.0
+        assert found["magnetite"].value == found["rust"].value == 0.0
+
+    def test_area_comes_from_the_table_without_mount(self):
+        found = measurements_from_tables(modes_table(H_PHASES, area_mm2=64.0), None, channels=["Fe", "S"])
+        assert found.mapped_area_mm2 == pytest.approx(64.0)
+
+    def test_channels_decide_what_can_be_seen(self):
+        found = measurements_from_tables(modes_table(H_PHASES, H_COMPONENTS), None, channels=["Mg", "Si"])
+        assert set(found.values) == {"chondrules", "matrix"}
+        assert "metal is not used: it needs Fe and S or BSE." in found.notes
+        quantified = measurements_from_tables(
+            modes_table(H_PHASES), None, channels=["Fe", "S"], calibrated=True
+        )
+        assert {"magnetite", "rust", "metal", "sulfide"} <= set(quantified.values)
+
+    def test_unknown_channels_count_only_listed_phases(self):
+        found = measurements_from_tables(modes_table(H_PHASES, H_COMPONENTS), None).values
+        assert {"metal", "sulfide"} <= set(found)
+        assert not {"magnetite", "phyllosilicate", "rust"} & set(found)
+
+    def test_fine_minerals_hide_in_unresolved_matrix(self):
+        phases = {"olivine": 30.0, "fine-grained matrix": 65.0, "phyllosilicate": 4.5, "magnetite": 0.5}
+        found = measurements_from_tables(modes_table(phases), None, channels=["O", "Fe", "S"])
+        assert not {"phyllosilicate", "magnetite"} & set(found.values)
+        phases |= {"olivine": 26.5, "magnetite": 4.0}
+        assert (
+            measurements_from_tables(modes_table(phases), None, channels=["O"]).values["magnetite"].value
+            == 4.0
+        )
+
+    def test_clasts_are_no_part_of_the_host(self):
+        parts = {"chondrule": 40.0, "matrix": 40.0, "clast": 20.0}
+        found = measurements_from_tables(modes_table(components=parts), None, channels=["Al"]).values
+        assert (found["chondrules"].value, found["matrix"].value) == (50.0, 50.0)
+
+    def test_size_is_of_intact_uncut_chondrules_over_the_cut_off(self):
+        sizes = np.r_[np.full(40, 300.0), np.full(40, 500.0)]
+        whole = chondrule_table(sizes)
+        table = pd.concat(
+            [
+                whole,
+                chondrule_table(np.full(9, 3000.0), touches_edge=True),
+                chondrule_table(np.full(9, 2000.0), kind="fragment"),
+                chondrule_table(np.full(9, 45.0)),
+            ]
+        )
+        found = measurements_from_tables(
+            modes_table(H_PHASES), table, channels=["Fe", "S"], pixel_size_error_pct=3.0
+        )
+        size = found.values["chondrule_mean_diameter"]
+        assert size.value == pytest.approx(0.4)
+        assert size.sd / 0.4 == pytest.approx(math.hypot(np.std(sizes, ddof=1) / 400 / math.sqrt(80), 0.03))
+        assert any("80 intact, uncut chondrules of at least 50 um" in note for note in found.notes)
+
+    def test_tiny_section_is_none_with_the_reason(self):
+        table = modes_table(H_PHASES, H_COMPONENTS, area_mm2=2.0)
+        found = measurements_from_tables(
+            table, chondrule_table(np.full(50, 300.0)), channels=["Fe", "S", "BSE"]
+        )
+        assert found.is_empty
+        result = classify(found)
+        assert result.class_ == "none"
+        assert any("2 mm2; below 20 mm2" in note for note in result.notes)
+
+    def test_few_chondrules_leave_metal_only(self):
+        found = measurements_from_tables(
+            modes_table(H_PHASES, H_COMPONENTS),
+            chondrule_table(np.full(12, 300.0)),
+            channels=["Fe", "S", "Al"],
+        )
+        assert set(found.values) == {"metal", "sulfide"}
+        assert any("Only 12 chondrules were found; below 30" in note for note in found.notes)
+
+    def test_hardly_any_chondrule_is_an_observation(self):
+        parts = {"matrix": 95.0, "chondrule": 0.5, "metal-sulfide nodule": 4.5}
+        objects = chondrule_table(np.full(3, 300.0))
+        found = measurements_from_tables(
+            modes_table({"pentlandite": 1.1}, parts), objects, channels=["Fe", "S", "Al"]
+        )
+        assert classify(found).suggestion == "CI"
+
+    def test_missing_column(self):
+        with pytest.raises(InputError, match="lacks the column 'area_pct'"):
+            measurements_from_tables(pd.DataFrame({"layer": [], "name": []}), None)
+
+    @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+    def test_impossible_value(self, value):
+        with pytest.raises(InputError, match=r"metal is .* give finite numbers of at least 0"):
+            Measurements({"metal": Measured(value)})
+
+    def test_unknown_property(self):
+        with pytest.raises(UnknownNameError, match=r"Unknown property 'metall'\. Did you mean 'metal'"):
+            Measurements({"metall": Measured(1.0)})
+
+
+class TestTables:
+    def test_whole_chain_on_an_h_section(self):
+        sizes = np.random.default_rng(3).lognormal(math.log(310), 0.5, 300)
+        chemistry = {"Fa_olivine": Measured(18.6, 0.3), "Fa_pmd": Measured(2.0)}
+        result = classify_table(
+            modes_table(H_PHASES, H_COMPONENTS),
+            chondrule_table(sizes),
+            channels=["Fe", "S", "Al", "O"],
+            chemistry=chemistry,
+        )[""]
+        assert (result.class_, result.suggestion, result.type, result.weathering) == (
+            "ordinary",
+            "H",
+            "4-6",
+            "W0",
+        )
+        metal = next(item for item in result.evidence if item.property == "metal")
+        assert (metal.value, metal.unit, metal.best_groups[0]) == (8.0, "vol%", "H")
+
+    def test_json_is_plain_and_repeatable(self):
+        results = [classify(typical("CO", SECTION_PROPERTIES)).to_json_dict() for _ in range(2)]
+        assert json.dumps(results[0], allow_nan=False) == json.dumps(results[1])
+        assert results[0]["class"] == "carbonaceous"
+        assert results[0]["groups"][0]["group"] == "CO"
+        assert sum(entry["probability"] for entry in results[0]["groups"]) == pytest.approx(1.0, abs=1e-5)
+        assert {"type", "evidence", "notes", "weathering", "suggestion"} <= set(results[0])
+
+    def test_unusual_value_of_the_best_group_is_remarked(self):
+        values = dict(typical("CR", properties()).values) | {"sulfide": Measured(9.0)}
+        result = classify(Measurements(values))
+        sulfide = next(item for item in result.evidence if item.property == "sulfide")
+        assert result.suggestion == "CR"
+        assert sulfide.note == "unusual for CR (0.5 to 4 vol%)"
+
+    def test_batch_table_by_section(self):
+        low_metal = {"olivine": 94.4, "kamacite": 1.4, "troilite": 4.2}
+        table = pd.concat(
+            [
+                modes_table(H_PHASES, H_COMPONENTS).assign(section="A"),
+                modes_table(low_metal, H_COMPONENTS).assign(section="B"),
+            ]
+        )
+        sizes = chondrule_table(np.full(40, 600.0)).assign(section="B")
+        found = classify_table(table, sizes, channels=["Fe", "S", "Al"])
+        assert found["A"].groups[0].group == "H"
+        assert found["B"].groups[0].group == "LL"
+
+    def test_wide_table_with_gaps(self):
+        table = pd.DataFrame(
+            {
+                "section": ["A", "B"],
+                "metal": [20.0, math.nan],
+                "chondrule_mean_diameter": [0.04, 0.4],
+                "matrix": [0.0, 36.0],
+                "Fa_olivine": [math.nan, 39.0],
+                "Fa_olivine_sd": [math.nan, 0.5],
+                "remark": ["", "x"],
+            }
+        )
+        found = classify_table(table)
+        assert (found["A"].suggestion, found["B"].suggestion) == ("CH", "R")
+        assert "Columns not used: remark." in found["A"].notes
+        out = classification_table(found)
+        assert out["section"].tolist() == ["A", "B"]
+        assert out.loc[1, "p_R"] == pytest.approx(found["B"].groups[0].probability)
+
+    def test_table_of_another_kind(self):
+        with pytest.raises(InputError, match=r"no column that can be classified \(it has a, b\)"):
+            classify_table(pd.DataFrame({"a": [1], "b": [2]}))
+
+    def test_cell_that_is_no_number(self):
+        with pytest.raises(InputError, match="Column 'metal' holds 'much'"):
+            classify_table(pd.DataFrame({"metal": ["much"]}))
+
+    def test_same_name_twice(self):
+        with pytest.raises(InputError, match="Section 'A' is in the table twice"):
+            classify_table(pd.DataFrame({"section": ["A", "A"], "metal": [1.0, 2.0]}))
+
+
+def test_thresholds_have_sources():
+    for table in ("decision", "ordinary", "type", "weathering"):
+        assert rules()[table]["source"]
+    assert all(rule.source for rule in properties().values())

@@ -1,0 +1,167 @@
+import logging
+
+import pytest
+import torch
+
+from meteoseg import models
+from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.models import (
+    ModelCard,
+    Network,
+    NetworkCard,
+    build_network,
+    combine_models,
+    load_model,
+    read_card,
+    save_model,
+)
+
+
+def tiny_card(name="fine", layers=("components", "distance")):
+    return NetworkCard(
+        name,
+        layers,
+        ("Fe", "Mg", "S"),
+        component_classes=("outside", "chondrule", "matrix"),
+        phase_classes=("olivine", "troilite"),
+        canonical=True,
+        um_per_px=4.0,
+        um_per_px_range=(2.0, 8.0),
+        decoder_channels=(16, 8, 8, 8, 8),
+    )
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(1)
+    network = Network(tiny_card()).eval()
+    card = ModelCard("mine", (network.card,), training_data=("A", "B"), scores={"miou": 0.5}, licence="CC0-1.0")
+    return save_model(tmp_path / "m.safetensors", card, {"fine": network.state_dict()}), network, card
+
+
+def test_card_survives_the_file(saved):
+    path, _, card = saved
+    assert read_card(path) == card
+    assert read_card(path).networks[0].um_per_px_range == (2.0, 8.0)
+
+
+def test_predictions_survive_the_file_within_half_precision(saved):
+    path, network, _ = saved
+    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(2))
+    loaded = load_model(path, device="cpu")
+    with torch.inference_mode():
+        before, after = network(image), loaded.networks["fine"](image)
+    torch.testing.assert_close(after, before, rtol=0.01, atol=0.01)
+    assert before.shape == (1, 4, 64, 96)
+    assert before.std() > 0.02
+    assert len(loaded.sha256) == 64
+
+
+def test_file_is_half_precision_but_keeps_what_would_overflow(tmp_path):
+    network = Network(tiny_card())
+    state = network.state_dict()
+    key = next(name for name in state if name.endswith("running_var"))
+    state[key] = torch.full_like(state[key], 1e6)
+    path = save_model(tmp_path / "m.safetensors", ModelCard("m", (network.card,)), {"fine": state})
+    parameters = sum(value.numel() for value in state.values())
+    assert path.stat().st_size < 2.4 * parameters
+    kept = load_model(path, device="cpu").networks["fine"].state_dict()[key]
+    assert float(kept[0]) == 1e6
+
+
+def test_split_names_the_planes_in_order():
+    network = Network(tiny_card(layers=("distance", "phases", "components")))
+    logits = torch.arange(6.0).reshape(1, 6, 1, 1)
+    parts = {layer: part.flatten().tolist() for layer, part in network.split(logits).items()}
+    assert parts == {"distance": [0], "phases": [1, 2], "components": [3, 4, 5]}
+
+
+def test_training_folder_stands_for_its_model(saved, tmp_path):
+    path, _, card = saved
+    path.rename(tmp_path / "model.safetensors")
+    assert load_model(tmp_path, device="cpu").card == card
+
+
+def test_folder_without_model_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"holds no model\.safetensors"):
+        load_model(tmp_path)
+
+
+def test_unknown_name_is_refused():
+    with pytest.raises(UnknownNameError, match="no such file or folder"):
+        load_model("no-such-model")
+
+
+@pytest.mark.parametrize("keep", [0, 7, 2000])
+def test_truncated_file_is_refused(saved, keep):
+    path, *_ = saved
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="cannot be read"):
+        load_model(path)
+
+
+def test_foreign_safetensors_file_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(2)}, tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match="no meteoseg card"):
+        load_model(tmp_path / "x.safetensors")
+
+
+def test_missing_weights_are_refused(saved, tmp_path):
+    _, network, card = saved
+    state = dict(list(network.state_dict().items())[:-1])
+    path = save_model(tmp_path / "less.safetensors", card, {"fine": state})
+    with pytest.raises(InputError, match="lacks weights of its network 'fine'"):
+        load_model(path)
+
+
+def test_card_and_weights_must_name_the_same_networks(saved, tmp_path):
+    _, network, card = saved
+    with pytest.raises(InputError, match="coarse"):
+        save_model(tmp_path / "m.safetensors", card, {"coarse": network.state_dict()})
+
+
+def test_family_of_two_networks(saved, tmp_path):
+    path, network, _ = saved
+    torch.manual_seed(5)
+    other = Network(tiny_card("coarse", ("phases",)))
+    second = save_model(tmp_path / "c.safetensors", ModelCard("c", (other.card,)), {"coarse": other.state_dict()})
+    family = combine_models(tmp_path / "f.safetensors", "both", [path, second], licence="MIT", notes=("joined",))
+    model = load_model(family, device="cpu")
+    assert list(model.networks) == ["fine", "coarse"]
+    assert (model.card.licence, model.card.notes) == ("MIT", ("joined",))
+    assert model.card.scores == {"mine.miou": 0.5}
+    weight = "unet.encoder.model.conv_stem.weight"
+    torch.testing.assert_close(model.networks["fine"].state_dict()[weight], network.state_dict()[weight].half().float())
+    with pytest.raises(InputError, match="unique names"):
+        combine_models(tmp_path / "g.safetensors", "twice", [path, path])
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"layers": ("component",)}, "Did you mean 'components'"),
+        ({"layers": ()}, "at least one layer"),
+        ({"name": "a.b"}, "without a full stop"),
+        ({"component_classes": ("matrix",)}, "at least two classes"),
+    ],
+)
+def test_impossible_cards_are_refused(changes, match):
+    values = {"name": "n", "layers": ("components",), "channels": ("Fe",), "component_classes": ("a", "b")}
+    with pytest.raises((InputError, UnknownNameError), match=match):
+        NetworkCard(**(values | changes))
+
+
+def test_unreachable_pretrained_weights_are_logged_and_noted(monkeypatch, caplog):
+    class Offline(Network):
+        def __init__(self, card, *, pretrained=False):
+            if pretrained:
+                raise OSError("no route to host")
+            super().__init__(card)
+
+    monkeypatch.setattr(models, "Network", Offline)
+    with caplog.at_level(logging.WARNING):
+        _, notes = build_network(tiny_card(), pretrained=True)
+    assert "no route to host" in notes[0]
+    assert "started at random" in caplog.text

@@ -13,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.classify import Classification, classification_table, classify, classify_table
+from meteoseg.classify.measurements import measurements_from_tables
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError
 from meteoseg.grid import Window
 from meteoseg.io import open_labels, read_labels
 from meteoseg.legend import LAYERS, Legend, default_legend, read_legend_csv
-from meteoseg.measurements import measurements_from_tables
 from meteoseg.metrics import evaluate_components, evaluate_objects, evaluate_phases
 from meteoseg.modes import BlockCounts, JointCounts, cross_table, default_block_px, modal_table
 from meteoseg.objects import measure_objects

@@ -32,10 +32,10 @@ from meteoseg.measure import (
     classify_tables,
     write_tables,
 )
+from meteoseg.minerals.choose import choose_phase_maker
 from meteoseg.models import Model, load_model
 from meteoseg.objects import COLUMNS
 from meteoseg.output import complete_or_absent, output_folder
-from meteoseg.phasemaker import choose_phase_maker
 from meteoseg.provenance import Steps, environment, input_hashes, now, peak_memory_mb, section_facts
 from meteoseg.report.page import ChannelFact, ReportContent, SectionFacts, write_report
 from meteoseg.report.tables import format_classification, format_modes, format_objects_summary

@@ -27,7 +27,7 @@ _HOLE_HALO_PX = 2
 
 
 class PhaseMaker(Protocol):
-    """What finds phases without a network: see `meteoseg.phasemaker`."""
+    """What finds phases without a network: see `meteoseg.minerals.choose`."""
 
     @property
     def description(self) -> str:
@@ -121,15 +121,12 @@ class Segmenter:
     def _find_inside(self, labels: LabelImages) -> None:
         """Leave out what the mask leaves out, and empty mosaic fields."""
         section = self.section
-        display = all(channel.unit in ("display", "grey") for channel in section.channels.values())
         n_empty = 0
         for window in row_bands(section.shape):
             inside = section.read_mask(window)
-            if not (display and section.mask is not None):
-                empty = empty_field(lambda w: section.read(window=w), window, section.shape)
-                n_empty += int(np.count_nonzero(empty & inside))
-                inside = inside & ~empty
-            labels.inside[window.slices] = inside
+            empty = empty_field(lambda w: section.read(window=w), window, section.shape)
+            n_empty += int(np.count_nonzero(empty & inside))
+            labels.inside[window.slices] = inside & ~empty
         if n_empty:
             labels.notes.append(
                 f"{n_empty} pixels in connected areas of zeros in all channels are unmapped fields: outside."

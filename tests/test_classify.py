@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meteoseg.classify import classification_table, classify, classify_table
+from meteoseg.classify.groups import groups, log_density, properties, published_rows, reference, rules
+from meteoseg.classify.measurements import Measured, Measurements, measurements_from_tables
+from meteoseg.classify.petrology import original_metal, petrologic_type, weathering_grade
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.groups import groups, log_density, properties, published_rows, reference, rules
-from meteoseg.measurements import Measured, Measurements, measurements_from_tables
-from meteoseg.petrology import original_metal, petrologic_type, weathering_grade
 
 SECTION_PROPERTIES = (
     "chondrules",
@@ -102,16 +102,12 @@ class TestRules:
 
 
 class TestDensity:
-    @pytest.mark.parametrize(
-        ("group", "name"), [("CI", "metal"), ("H", "metal"), ("LL", "chondrule_mean_diameter")]
-    )
+    @pytest.mark.parametrize(("group", "name"), [("CI", "metal"), ("H", "metal"), ("LL", "chondrule_mean_diameter")])
     def test_density_integrates_to_one_over_the_scale(self, group, name):
         rule = properties()[name]
         positions = np.linspace(rule.scaled(rule.low), rule.scaled(rule.high), 4001)
         values = np.square(positions) if rule.scale == "sqrt" else np.exp(positions)
-        density = [
-            math.exp(log_density(reference()[group, name], v, 0.0, name=name, trust=0.95)) for v in values
-        ]
+        density = [math.exp(log_density(reference()[group, name], v, 0.0, name=name, trust=0.95)) for v in values]
         assert np.trapezoid(density, positions) == pytest.approx(1.0, abs=0.01)
 
     def test_a_group_without_a_row_gets_the_background_not_one(self):
@@ -312,9 +308,7 @@ class TestFromTables:
         found = measurements_from_tables(modes_table(H_PHASES, H_COMPONENTS), None, channels=["Mg", "Si"])
         assert set(found.values) == {"chondrules", "matrix"}
         assert "metal is not used: it needs Fe and S or BSE." in found.notes
-        quantified = measurements_from_tables(
-            modes_table(H_PHASES), None, channels=["Fe", "S"], calibrated=True
-        )
+        quantified = measurements_from_tables(modes_table(H_PHASES), None, channels=["Fe", "S"], calibrated=True)
         assert {"magnetite", "rust", "metal", "sulfide"} <= set(quantified.values)
 
     def test_unknown_channels_count_only_listed_phases(self):
@@ -327,10 +321,7 @@ class TestFromTables:
         found = measurements_from_tables(modes_table(phases), None, channels=["O", "Fe", "S"])
         assert not {"phyllosilicate", "magnetite"} & set(found.values)
         phases |= {"olivine": 26.5, "magnetite": 4.0}
-        assert (
-            measurements_from_tables(modes_table(phases), None, channels=["O"]).values["magnetite"].value
-            == 4.0
-        )
+        assert measurements_from_tables(modes_table(phases), None, channels=["O"]).values["magnetite"].value == 4.0
 
     def test_clasts_are_no_part_of_the_host(self):
         parts = {"chondrule": 40.0, "matrix": 40.0, "clast": 20.0}
@@ -348,9 +339,7 @@ class TestFromTables:
                 chondrule_table(np.full(9, 45.0)),
             ]
         )
-        found = measurements_from_tables(
-            modes_table(H_PHASES), table, channels=["Fe", "S"], pixel_size_error_pct=3.0
-        )
+        found = measurements_from_tables(modes_table(H_PHASES), table, channels=["Fe", "S"], pixel_size_error_pct=3.0)
         size = found.values["chondrule_mean_diameter"]
         assert size.value == pytest.approx(0.4)
         assert size.sd / 0.4 == pytest.approx(math.hypot(np.std(sizes, ddof=1) / 400 / math.sqrt(80), 0.03))
@@ -358,9 +347,7 @@ class TestFromTables:
 
     def test_tiny_section_is_none_with_the_reason(self):
         table = modes_table(H_PHASES, H_COMPONENTS, area_mm2=2.0)
-        found = measurements_from_tables(
-            table, chondrule_table(np.full(50, 300.0)), channels=["Fe", "S", "BSE"]
-        )
+        found = measurements_from_tables(table, chondrule_table(np.full(50, 300.0)), channels=["Fe", "S", "BSE"])
         assert found.is_empty
         result = classify(found)
         assert result.class_ == "none"
@@ -378,9 +365,7 @@ class TestFromTables:
     def test_hardly_any_chondrule_is_an_observation(self):
         parts = {"matrix": 95.0, "chondrule": 0.5, "metal-sulfide nodule": 4.5}
         objects = chondrule_table(np.full(3, 300.0))
-        found = measurements_from_tables(
-            modes_table({"pentlandite": 1.1}, parts), objects, channels=["Fe", "S", "Al"]
-        )
+        found = measurements_from_tables(modes_table({"pentlandite": 1.1}, parts), objects, channels=["Fe", "S", "Al"])
         assert classify(found).suggestion == "CI"
 
     def test_missing_column(self):

@@ -18,8 +18,8 @@ LEVELS = {
     name: level
     for level, names in {
         0: "_version errors legend section grid elements syntax expressions sampling mineraldata",
-        1: "io register channels simulate minerals phasemaker tiles stitch resample instances labelling objects "
-        "stereology modes metrics groups measurements petrology classify report output provenance measure fetch",
+        1: "io register channels simulate minerals tiles stitch resample instances labelling objects "
+        "stereology modes metrics classify report output provenance measure fetch",
         2: "models",
         3: "predict inference train",
         4: "segmenting illustrate pipeline batch",
@@ -31,14 +31,11 @@ LEVELS = {
 #: Imports between modules of one level, each along the flow: who -> from whom.
 FLOW = {
     "labelling": {"instances", "resample"},
-    "measurements": {"groups", "objects"},
-    "petrology": {"groups", "measurements"},
-    "classify": {"groups", "measurements", "petrology"},
+    "classify": {"objects"},
     "report": {"objects"},
     "minerals": {"io"},
-    "phasemaker": {"minerals"},
     "simulate": {"io"},
-    "measure": {"io", "objects", "modes", "metrics", "classify", "measurements"},
+    "measure": {"io", "objects", "modes", "metrics", "classify"},
     "inference": {"predict"},
     "train": {"predict"},
     "illustrate": {"segmenting"},

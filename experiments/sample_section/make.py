@@ -1,6 +1,6 @@
 """Make the sample section in data/sample: a simulated L3.6 chondrite, 5 um per pixel, EDS counts.
 
-    python experiments/sample_section/make.py data/sample
+python experiments/sample_section/make.py data/sample
 """
 
 from __future__ import annotations

@@ -67,9 +67,7 @@ def draw_grid(rng: np.random.Generator, scale: str, diameter_um: float) -> tuple
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scale", choices=("coarse", "fine"))
     parser.add_argument("out", type=Path)
     parser.add_argument("--n", type=int, default=240)

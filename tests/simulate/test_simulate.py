@@ -28,9 +28,7 @@ def uniform(material: str, channel: str, detector: Detector, *, iron: int = 0, s
     """Measure a field of one material."""
     paints = np.full((2 * side, 2 * side), paint(material), np.uint8)
     irons = np.full_like(paints, iron)
-    maps, _ = measure(
-        np.random.default_rng(5), paints, irons, [channel], detector, supersampling=2, pixel_um=2.0
-    )
+    maps, _ = measure(np.random.default_rng(5), paints, irons, [channel], detector, supersampling=2, pixel_um=2.0)
     return maps[channel]
 
 
@@ -46,9 +44,7 @@ def test_truth_layers_agree() -> None:
 
 
 def test_same_seed_same_section() -> None:
-    first, again, other = (
-        simulate_section("CO", size_mm=(0.6, 0.5), pixel_size_um=5, seed=seed) for seed in (3, 3, 4)
-    )
+    first, again, other = (simulate_section("CO", size_mm=(0.6, 0.5), pixel_size_um=5, seed=seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.section.read(), again.section.read())
     np.testing.assert_array_equal(first.phases, again.phases)
     assert (first.phases != other.phases).any()
@@ -56,9 +52,7 @@ def test_same_seed_same_section() -> None:
 
 @pytest.mark.parametrize("group", simulated_groups())
 def test_every_group_renders_with_known_labels(group: str) -> None:
-    simulated = simulate_section(
-        group, size_mm=(0.8, 0.6), pixel_size_um=8, seed=1, channels=["BSE", "Fe", "Mg"]
-    )
+    simulated = simulate_section(group, size_mm=(0.8, 0.6), pixel_size_um=8, seed=1, channels=["BSE", "Fe", "Mg"])
     assert set(np.unique(simulated.phases)) <= set(PHASES.ids)
     assert set(np.unique(simulated.components)) <= set(COMPONENTS.ids)
     assert (simulated.phases != 0).any()
@@ -92,8 +86,7 @@ def test_count_of_one_is_censored_where_the_probe_does() -> None:
 
 def test_bse_orders_by_mean_atomic_number() -> None:
     grey = [
-        uniform(name, "BSE", Detector(gain_error=0.0)).mean()
-        for name in ("epoxy", "olivine", "troilite", "kamacite")
+        uniform(name, "BSE", Detector(gain_error=0.0)).mean() for name in ("epoxy", "olivine", "troilite", "kamacite")
     ]
     assert grey == sorted(grey)
     assert grey[0] < grey[-1] - 100
@@ -117,9 +110,7 @@ def test_sections_of_spheres_follow_wicksell() -> None:
 
 def test_packing_reaches_its_target_and_respects_overlap() -> None:
     rng = np.random.default_rng(2)
-    placed = pack_discs(
-        rng, lambda n: rng.lognormal(3.5, 0.4, n), (1500.0, 1000.0), target_area=0.6, overlap=0.1
-    )
+    placed = pack_discs(rng, lambda n: rng.lognormal(3.5, 0.4, n), (1500.0, 1000.0), target_area=0.6, overlap=0.1)
     c, r = placed.centres_um, placed.radii_um
     apart = np.hypot(*(c[:, None] - c[None]).transpose(2, 0, 1)) + 1e9 * np.eye(len(r))
     assert (apart >= 0.9 * (r[:, None] + r[None]) - 1e-6).all()
@@ -136,9 +127,7 @@ def test_block_majority_takes_the_most_frequent() -> None:
 def test_written_example_is_a_section_again(tmp_path) -> None:
     from meteoseg.io import open_section, read_labels
 
-    simulated = simulate_section(
-        "CV", size_mm=(0.7, 0.5), pixel_size_um=10, seed=9, channels=["BSE", "Fe", "S"]
-    )
+    simulated = simulate_section("CV", size_mm=(0.7, 0.5), pixel_size_um=10, seed=9, channels=["BSE", "Fe", "S"])
     write_example(simulated, tmp_path / "s")
     section = open_section(tmp_path / "s")
     assert section.pixel_size_um == (10.0, 10.0)

@@ -1,7 +1,7 @@
 """Suggest a chondrite group, a petrologic type and a weathering grade, with the evidence.
 
 The suggestion is Bayesian: each group has a prior and, for every measured property, a density made from
-published low, typical and high values (``meteoseg.groups``). See ``docs/classification.md`` for its limits.
+published low, typical and high values (``meteoseg.classify.groups``). See ``docs/classification.md`` for its limits.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from meteoseg.classify.groups import Group, groups, log_density, properties, reference, rules
+from meteoseg.classify.measurements import EXTRA_UNITS, Measured, Measurements, measurements_from_tables, unit_of
+from meteoseg.classify.petrology import original_metal, petrologic_type, weathering_grade
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.groups import Group, groups, log_density, properties, reference, rules
-from meteoseg.measurements import EXTRA_UNITS, Measured, Measurements, measurements_from_tables, unit_of
-from meteoseg.petrology import original_metal, petrologic_type, weathering_grade
 
 NO_CLASS = "none"
 PRIORS = ("equal", "falls")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from meteoseg.classify.groups import COMPONENT_PROPERTIES, PropertyRule, known_property, properties, rules, supported
 from meteoseg.errors import InputError
-from meteoseg.groups import COMPONENT_PROPERTIES, PropertyRule, known_property, properties, rules, supported
 
 #: Measured quantities that no group row refers to: rust (vol%) and the percent mean deviation of Fa.
 EXTRA_UNITS = {"rust": "vol%", "Fa_pmd": "%"}

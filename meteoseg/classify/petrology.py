@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meteoseg.groups import Group, rules
-from meteoseg.measurements import Measured, Measurements
+from meteoseg.classify.groups import Group, rules
+from meteoseg.classify.measurements import Measured, Measurements
 
 UNKNOWN = "unknown"
 

@@ -25,7 +25,7 @@ from meteoseg.errors import (
 )
 
 if TYPE_CHECKING:
-    from meteoseg import train as train
+    import meteoseg.train as train
     from meteoseg.channels import composite as composite
     from meteoseg.io import open_section as open_section
     from meteoseg.pipeline import Result as Result

@@ -15,8 +15,9 @@ from typing import Any
 import pandas as pd
 
 from meteoseg.errors import InputError, MeteosegError, UnknownNameError
-from meteoseg.io import open_section
+from meteoseg.io import open_section, section_name
 from meteoseg.measure import CHONDRULES_CSV, CLASSIFICATION_JSON, MODES_CSV, RUN_JSON, join_tables
+from meteoseg.models import find_model
 from meteoseg.objects import size_summary
 from meteoseg.pipeline import DEFAULT_MODEL, segment
 
@@ -97,8 +98,10 @@ def batch(
     Raises
     ------
     InputError : no sections, an unreadable manifest, or two sections of one name.
+    UnknownNameError : no such model.
     """
-    jobs = read_jobs(Path(sections), {**(defaults or {}), "standards": standards})
+    jobs = read_jobs(Path(sections), {**(defaults or {}), "standards": standards}, out=Path(out))
+    find_model(model)
     settings = Settings(Path(out), model, overwrite)
     settings.out.mkdir(parents=True, exist_ok=True)
     skipped = [job.name for job in jobs if resume and is_complete(settings.out / job.name)]
@@ -115,8 +118,8 @@ def batch(
     return Outcome(done, tuple(skipped), tuple(failures), settings.out)
 
 
-def read_jobs(path: Path, defaults: Mapping[str, Any]) -> list[Job]:
-    """List the sections of a manifest or folder.
+def read_jobs(path: Path, defaults: Mapping[str, Any], *, out: Path | None = None) -> list[Job]:
+    """List the sections of a manifest or folder; `out`, where it lies in that folder, is none of them.
 
     Raises
     ------
@@ -124,7 +127,7 @@ def read_jobs(path: Path, defaults: Mapping[str, Any]) -> list[Job]:
     UnknownNameError : an unknown column.
     """
     if path.is_dir():
-        rows = [{"section": str(child)} for child in sorted(path.iterdir()) if _may_be_section(child)]
+        rows = [{"section": str(child)} for child in sorted(path.iterdir()) if _may_be_section(child, out)]
     elif path.is_file():
         rows = _read_manifest(path)
     else:
@@ -139,8 +142,9 @@ def read_jobs(path: Path, defaults: Mapping[str, Any]) -> list[Job]:
     return jobs
 
 
-def _may_be_section(child: Path) -> bool:
-    return child.is_dir() and not child.name.startswith(".")
+def _may_be_section(child: Path, out: Path | None) -> bool:
+    is_out = out is not None and child.resolve() == out.resolve()
+    return child.is_dir() and not child.name.startswith(".") and not is_out
 
 
 def _read_manifest(path: Path) -> list[dict[str, str]]:
@@ -162,7 +166,7 @@ def _job(row: Mapping[str, str | None], path: Path, defaults: Mapping[str, Any],
     if not cells.get("section"):
         raise InputError(f"Row {number} of {path} names no section: fill the column 'section'.")
     section = folder / cells["section"]
-    values: dict[str, Any] = {key: value for key, value in defaults.items() if value}
+    values: dict[str, Any] = {key: value for key, value in defaults.items() if value is not None}
     for key in _NUMBERS:
         if cells.get(key):
             values[key] = _number(cells[key], f"{key} in row {number} of {path}")
@@ -170,8 +174,7 @@ def _job(row: Mapping[str, str | None], path: Path, defaults: Mapping[str, Any],
         values["standards"] = folder / cells["standards"]
     if cells.get("crop_to_common"):
         values["crop_to_common"] = _flag(cells["crop_to_common"], f"crop_to_common in row {number} of {path}")
-    plain = section.parent.name if section.name == "section.toml" else section.name.split(".")[0]
-    return Job(section, cells.get("name") or plain or section.resolve().name, **values)
+    return Job(section, cells.get("name") or section_name(section), **values)
 
 
 def _number(text: str, where: str) -> float:
@@ -260,9 +263,9 @@ def _write_tables(out: Path, jobs: Sequence[Job], failures: Sequence[Failure]) -
     failed = {failure.section for failure in failures}
     complete = [job.name for job in jobs if job.name not in failed and is_complete(out / job.name)]
     modes = join_tables((name, out / name) for name in complete)
-    if complete:
-        modes.to_csv(out / MODES_CSV, index=False)
-    pd.DataFrame([_summary_row(name, out / name) for name in complete]).to_csv(out / SUMMARY_CSV, index=False)
+    modes.to_csv(out / MODES_CSV, index=False)
+    rows = [_summary_row(name, out / name) for name in complete]
+    pd.DataFrame(rows, columns=None if rows else ["section"]).to_csv(out / SUMMARY_CSV, index=False)
     columns = ["section", "error", "message"]
     pd.DataFrame([asdict(failure) for failure in failures], columns=columns).to_csv(out / FAILURES_CSV, index=False)
 
@@ -281,8 +284,9 @@ def _summary_row(name: str, folder: Path) -> dict[str, Any]:
     if (folder / CHONDRULES_CSV).is_file():
         sizes = size_summary(pd.read_csv(folder / CHONDRULES_CSV))
         row |= {"n_objects": sizes["n"], "chondrule_mean_diameter_um": sizes["mean_um"]}
-    best = answer["groups"][0] if answer["groups"] else {}
-    row |= {"class": answer["class"], "group": best.get("group"), "probability": best.get("probability")}
+    best = answer["groups"][0] if answer["groups"] and answer["class"] != "none" else {}
+    row |= {"class": answer["class"], "suggestion": answer["suggestion"]}
+    row |= {"group": best.get("group"), "probability": best.get("probability")}
     return row | {
         "type": answer["type"],
         "seconds": round(sum(run["timings_s"].values()), 1),

@@ -362,8 +362,10 @@ def save_png(rgb: NDArray[np.uint8], path: Path) -> None:
 
     Raises
     ------
-    InputError : the folder does not exist or cannot be written to.
+    InputError : the folder does not exist or cannot be written to, or the name is not that of a PNG.
     """
+    if path.suffix.lower() != ".png":
+        raise InputError(f"Cannot write the picture {path}: it becomes a PNG, so give a name that ends in .png.")
     try:
         Image.fromarray(rgb).save(path, format="PNG")
     except OSError as error:

@@ -191,7 +191,7 @@ def segment(section: Path, out: Path, **given: Any) -> None:
 @click.option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/.")
 @click.option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN.")
 @click.option("--standards", type=PathArgument, metavar="DIR", help="Standards, or a calibration.json.")
-@click.option("--pixel-size", type=float, metavar="UM", help="For the sections that do not state theirs.")
+@click.option("--pixel-size", type=float, metavar="UM", help="Of sections whose row states none; wins over metadata.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Sections at a time.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a dask.distributed cluster.")
 @click.option("--resume", is_flag=True, help="Skip sections whose results are complete.")

@@ -46,4 +46,4 @@ class UnknownNameError(MeteosegError):
         lowered = {candidate.lower(): candidate for candidate in names}
         close = get_close_matches(name.lower(), list(lowered), n=1)
         hint = f" Did you mean '{lowered[close[0]]}'?" if close else ""
-        return cls(f"Unknown {what} '{name}'.{hint} Known: {', '.join(names)}.")
+        return cls(f"Unknown {what} '{name}'.{hint} Known: {', '.join(names) or 'none'}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from meteoseg.channels import composite, composite_colors, composite_names
 from meteoseg.elements import BSE
+from meteoseg.grid import Window
 from meteoseg.legend import Legend
+from meteoseg.report.facts import SizeSummary, Suggestion, significant
 from meteoseg.report.figures import (
     chondrule_figure,
     component_map_figure,
@@ -24,13 +27,15 @@ from meteoseg.report.figures import (
 from meteoseg.report.images import overview_step
 from meteoseg.report.mapsheet import LegendEntry
 from meteoseg.report.page import Picture
-from meteoseg.section import Section
+from meteoseg.section import Plane, Section
 from meteoseg.segmenting import LabelImages
 
 #: Longest side of a picture.
 MAX_PX = 1600
 #: Presets to show, the most telling first; at most two that the section has the channels for.
-_PRESETS = ("FeMgSCaAl", "MgCaAl", "FeSO")
+_PRESETS = ("FeMgSCaAl", "FeSO", "MgCaAl")
+#: Ground shown around the section, as a share of its longer side.
+_MARGIN = 0.02
 
 
 def pictures(
@@ -42,7 +47,17 @@ def pictures(
     chondrules: pd.DataFrame | None,
     classification: Mapping[str, Any],
 ) -> list[Picture]:
-    """Make all pictures: outlines over the map, composites, label maps, and the charts."""
+    """Make all pictures: outlines over the map, composites, label maps (cut to the section), and the charts."""
+    box = section_window(labels.inside)
+    return [
+        *_maps(_cut(section, box), _cut_labels(labels, box), legends, modes, _cut_words(section, box)),
+        *_charts(legends, modes=modes, chondrules=chondrules, classification=classification),
+    ]
+
+
+def _maps(
+    section: Section, labels: LabelImages, legends: Mapping[str, Legend], modes: pd.DataFrame, cut_words: str
+) -> list[Picture]:
     size_um = section.require_pixel_size()
     made: list[Picture] = []
     painted = _composites(section)
@@ -50,7 +65,7 @@ def pictures(
     shown_um = _shown_pixel_size(section)
     if labels.chondrules is not None:
         png = chondrule_figure(background, labels.chondrules, shown_um)
-        made.append(Picture("Chondrules", png, f"Outlines of chondrules over {background_name}."))
+        made.append(Picture("Chondrules", png, f"Outlines of chondrules over {background_name}.{cut_words}"))
     for name, rgb in painted.items():
         made.append(Picture(name, _composite_figure(name, rgb, shown_um), _caption(name)))
     if labels.phases is not None:
@@ -61,13 +76,84 @@ def pictures(
             labels.components, legends["components"], size_um, area_pct=_percent(modes, "components")
         )
         made.append(Picture("Components", png, "Components, with their area per cent."))
-    caption = "Area per cent with 95 % intervals."
-    made.append(Picture("Modal abundances", modes_figure(modes, legends), caption, chart=True))
-    if chondrules is not None and not chondrules.empty:
-        caption = "In-plane diameters of intact chondrules that no edge cuts."
-        made.append(Picture("Chondrule sizes", size_distribution_figure(chondrules), caption, chart=True))
-    made.append(Picture("Groups", group_figure(classification), "Probability of each group.", chart=True))
     return made
+
+
+def _charts(
+    legends: Mapping[str, Legend],
+    *,
+    modes: pd.DataFrame,
+    chondrules: pd.DataFrame | None,
+    classification: Mapping[str, Any],
+) -> list[Picture]:
+    """Draw what there is to draw: sizes where a chondrule counts, groups where a measurement parts them."""
+    caption = "Area per cent with 95 % intervals."
+    made = [Picture("Modal abundances", modes_figure(modes, legends), caption, chart=True)]
+    sizes = None if chondrules is None else SizeSummary.of(chondrules)
+    if chondrules is not None and sizes is not None and sizes.n_intact and sizes.cut_off_um is not None:
+        caption = (
+            "In-plane diameters of intact chondrules that no edge cuts, "
+            f"from {significant(sizes.cut_off_um)} µm on (10 px)."
+        )
+        made.append(Picture("Chondrule sizes", size_distribution_figure(chondrules), caption, chart=True))
+    if Suggestion.from_dict(classification).tells_apart:
+        made.append(Picture("Groups", group_figure(classification), "Probability of each group.", chart=True))
+    return made
+
+
+def section_window(inside: NDArray[np.bool_]) -> Window:
+    """Return the smallest window that holds the section, and a margin of 2 %; all of an empty map.
+
+    Examples
+    --------
+    >>> section_window(np.pad(np.ones((2, 3), bool), ((4, 0), (5, 6))))
+    Window(row=3, col=4, height=3, width=5)
+    """
+    rows, cols = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not rows.size:
+        return Window.whole(inside.shape)
+    box = Window(int(rows[0]), int(cols[0]), int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1)
+    return box.padded(max(1, round(_MARGIN * max(box.shape))), inside.shape)
+
+
+@dataclass(frozen=True)
+class _View:
+    """A window of another plane."""
+
+    plane: Plane
+    box: Window
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.box.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.plane.dtype
+
+    def read(self, window: Window) -> NDArray[Any]:
+        return self.plane.read(Window(self.box.row + window.row, self.box.col + window.col, *window.shape))
+
+
+def _cut(section: Section, box: Window) -> Section:
+    channels = {name: replace(channel, plane=_View(channel.plane, box)) for name, channel in section.channels.items()}
+    return replace(section, channels=channels, mask=None if section.mask is None else _View(section.mask, box))
+
+
+def _cut_labels(labels: LabelImages, box: Window) -> LabelImages:
+    images = (labels.inside, labels.phases, labels.components, labels.chondrules)
+    return LabelImages(*(None if image is None else image[box.slices] for image in images))  # type: ignore[arg-type]
+
+
+def _cut_words(section: Section, box: Window) -> str:
+    """Say where a cut picture lies on the map, in the coordinates of the table of chondrules."""
+    if box == section.window:
+        return ""
+    dy_um, dx_um = section.require_pixel_size()
+    return (
+        " The pictures are cut to the section: their top left corner is at row "
+        f"{box.row * dy_um / 1000:.2f} mm, column {box.col * dx_um / 1000:.2f} mm of the map."
+    )
 
 
 def _composites(section: Section) -> dict[str, NDArray[np.uint8]]:

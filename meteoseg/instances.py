@@ -25,8 +25,8 @@ def separate_objects(
     chondrule_probability: FloatArray,
     distance: FloatArray,
     *,
-    seed_threshold: float = 0.5,
-    min_depth: float = 0.15,
+    seed_threshold: float = 0.25,
+    min_depth: float = 0.06,
     min_area_px: int = 15,
 ) -> LabelArray:
     """Part touching chondrules by a seeded watershed on the distance map.

@@ -22,10 +22,12 @@ LabelArray = NDArray[np.integer[Any]]
 
 CHONDRULE = "chondrule"
 MATRIX = "matrix"
-#: A connected area of zeros in all channels that is larger than this is an empty mosaic field.
-EMPTY_FIELD_PX = 100
+#: An area of zeros in all channels that holds a square of this side is an empty mosaic field.
+EMPTY_FIELD_PX = 11
 #: An object smaller than this is none (DESIGN of the components layer).
 MIN_OBJECT_PX = 15
+#: An empty area at the border of the map is mount from this many coarse pixels on, a hole below.
+MIN_OUTSIDE_PX = 200
 #: Outlines of objects may move by this many coarse pixels when they are drawn on the fine grid.
 _REACH_PX = 3
 #: Holes may take this share from an object in pieces they cut off; beyond, the object keeps its holes.
@@ -34,7 +36,10 @@ _EIGHT = np.ones((3, 3), bool)
 
 
 def empty_field(read: Callable[[Window], FloatArray], window: Window, shape: tuple[int, int]) -> BoolArray:
-    """Find unmapped pixels of a full-width `window`: connected areas over 100 px, 0 or NaN in all channels.
+    """Find unmapped pixels of a full-width `window`: solid areas that are 0 or NaN in all channels.
+
+    An area is solid where a square of 11 x 11 px fits in (opening), and its ragged margin of up to 5 px belongs
+    to it. Scattered zeros of low counts, even where they touch, are no such area.
 
     `read` gives (C, h, w) of a window of a grid of `shape`; the answer is bool (H, W) of `window`, the same
     whatever the height of the windows.
@@ -42,12 +47,12 @@ def empty_field(read: Callable[[Window], FloatArray], window: Window, shape: tup
     blank = ~np.any(np.nan_to_num(read(window)), axis=0)
     if not blank.any():
         return np.asarray(blank)
-    outer = window.padded(EMPTY_FIELD_PX + 1, shape)
+    outer = window.padded(2 * EMPTY_FIELD_PX, shape)
     blank = ~np.any(np.nan_to_num(read(outer)), axis=0)
-    parts, _ = ndi.label(blank, _EIGHT)
-    large = np.bincount(parts.ravel()) > EMPTY_FIELD_PX
-    large[0] = False
-    return np.asarray(large[parts][window.within(outer)])
+    core = ndi.binary_erosion(blank, np.ones((EMPTY_FIELD_PX, EMPTY_FIELD_PX)), border_value=1)
+    solid = ndi.binary_dilation(core, np.ones((EMPTY_FIELD_PX, EMPTY_FIELD_PX))) & blank
+    grown = ndi.binary_dilation(solid, _EIGHT, iterations=EMPTY_FIELD_PX // 2, mask=blank)
+    return np.asarray(grown[window.within(outer)])
 
 
 def wide_holes(is_hole: BoolArray) -> BoolArray:
@@ -101,6 +106,7 @@ def make_component_maps(
     *,
     back: Regrid,
     known: Sequence[str] = (),
+    hole_share: FloatArray | None = None,
 ) -> ComponentMaps:
     """Part the chondrules and settle which coarse pixels are theirs.
 
@@ -110,9 +116,15 @@ def make_component_maps(
     distance : (h, w), 0 at the edge to 1 at the centre of a chondrule; None: computed from the areas.
     back : from this grid to the section's own.
     known : classes that other evidence decides (a section mask, the phases); never chosen here.
+    hole_share : (h, w), the part of each pixel that the phases call hole, which then counts instead of `HOLE`.
     """
     share = np.array(probability, np.float32)
     names = [legend[name].name for name in classes]
+    if hole_share is not None and HOLE in names:
+        share *= 1 - hole_share
+        share[names.index(HOLE)] = hole_share
+    if {OUTSIDE, HOLE} <= set(names) and OUTSIDE not in known:
+        _part_outside_from_holes(share, names.index(OUTSIDE), names.index(HOLE))
     for name in known:
         if name in names:
             share[names.index(name)] = 0
@@ -122,6 +134,23 @@ def make_component_maps(
     ids = np.array([legend[name].id for name in names], np.uint8)
     grown = np.asarray(expand_labels(objects, _REACH_PX))  # type: ignore[no-untyped-call]
     return ComponentMaps(share, ids, grown, back, legend[CHONDRULE].id, int(objects.max(initial=0)))
+
+
+def _part_outside_from_holes(share: NDArray[np.float32], outside: int, hole: int) -> None:
+    """Decide between mount and hole by place: both are epoxy, but only the mount reaches the border of the map.
+
+    Empty areas (`share` of both classes together the largest) of at least `MIN_OUTSIDE_PX` that touch the border
+    are outside, the others holes. Rewrites `share` (K, h, w) in place.
+    """
+    empty = share[outside] + share[hole]
+    is_empty = empty > np.delete(share, [outside, hole], axis=0).max(axis=0, initial=0)
+    parts, _ = ndi.label(ndi.binary_opening(np.pad(is_empty, 2, mode="edge"), _EIGHT)[2:-2, 2:-2] & is_empty, _EIGHT)
+    border = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
+    sizes = np.bincount(parts.ravel())
+    mount = np.isin(parts, [part for part in border if part and sizes[part] >= MIN_OUTSIDE_PX])
+    mount = ndi.binary_dilation(mount, _EIGHT, mask=is_empty)
+    share[outside] = np.where(mount, empty, 0)
+    share[hole] = np.where(mount, 0, empty)
 
 
 def _claim_objects(share: NDArray[np.float32], index: int, distance: FloatArray | None) -> LabelArray:

@@ -167,13 +167,28 @@ class LegendEdit:
         unknown = set(data) - {"drop", "merge"}
         if unknown:
             raise InputError(f"Legend file {path} has the unknown key '{sorted(unknown)[0]}': use drop and [merge].")
-        return cls(tuple(data.get("drop", ())), {name: tuple(parts) for name, parts in data.get("merge", {}).items()})
+        drop, merge = data.get("drop", []), data.get("merge", {})
+        lists = [drop, *merge.values()] if isinstance(merge, dict) else [None]
+        if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
+            raise InputError(
+                f"Legend file {path} is not understood: write drop = [names], and under [merge] NEW = [names]."
+            )
+        return cls(tuple(drop), {name: tuple(parts) for name, parts in merge.items()})
 
     def apply(self, legend: Legend) -> tuple[Legend, NDArray[np.uint8]]:
         """Return the edited legend and a look-up table from old ids to new ids.
 
         Dropped phases become ``unclassified``; merged ones take the id of the first part and the new name.
+
+        Raises
+        ------
+        UnknownNameError : a phase that the legend lacks.
+        InputError : a phase is named twice, or a merge lists none or takes the name of another phase.
         """
+        named = [*self.drop, *(part for parts in self.merge.values() for part in parts)]
+        twice = next((name for name in named if named.count(name) > 1), None)
+        if twice is not None:
+            raise InputError(f"Legend edit names '{twice}' twice: drop a phase, or merge it once.")
         table = np.arange(max(legend.ids) + 1, dtype=np.uint8)
         gone: set[str] = set()
         renamed: dict[str, str] = {}

@@ -19,6 +19,7 @@ from meteoseg.grid import Window
 from meteoseg.io import open_labels, read_labels
 from meteoseg.legend import LAYERS, Legend, default_legend, read_legend_csv
 from meteoseg.metrics import evaluate_components, evaluate_objects, evaluate_phases
+from meteoseg.modes import COLUMNS as MODES_COLUMNS
 from meteoseg.modes import BlockCounts, JointCounts, cross_table, default_block_px, modal_table
 from meteoseg.objects import measure_objects
 from meteoseg.section import Plane
@@ -160,8 +161,9 @@ def _open(files: Mapping[str, Path], legends: Mapping[str, Legend], pixel_size_u
     stated = next((size for _, size in opened.values() if size is not None), None)
     size = (pixel_size_um, pixel_size_um) if pixel_size_um is not None else stated
     if size is None:
-        listed = ", ".join(str(path) for path in files.values())
-        raise PixelSizeError(f"Pixel size of {listed} is unknown: give it in micrometres with --pixel-size UM.")
+        raise PixelSizeError(
+            f"Pixel size of {_listed(files.values())} is unknown: give it in micrometres with --pixel-size UM."
+        )
     return LabelLayers({layer: plane for layer, (plane, _) in opened.items()}, legends, size)
 
 
@@ -194,6 +196,8 @@ def modes_again(
         else {folder.name: open_result(folder, pixel_size_um=pixel_size) for folder in result_folders(path)}
     )
     rois = {mask.stem: read_roi(mask) for mask in masks}
+    if len(rois) != len(masks):
+        raise InputError(f"Regions are told apart by file name, and two of {_listed(masks)} share one: rename it.")
     tables: dict[tuple[str, str], pd.DataFrame] = {}
     for name, labels in sources.items():
         for region, roi in rois.items():
@@ -209,11 +213,19 @@ def modes_again(
     return {": ".join(part for part in key if part): table for key, table in tables.items()}
 
 
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(str(path) for path in paths)
+
+
 def _rewrite(folder: Path, labels: LabelLayers) -> None:
     file = folder / LABEL_FILES["chondrules"]
     objects = read_labels(file) if file.is_file() else None
     plane = labels.planes.get("components", next(iter(labels.planes.values())))
     write_tables(folder, labels, objects, plane.read(Window.whole(labels.shape)) != 0)
+    if (folder / CLASSIFICATION_JSON).is_file():
+        answer = classify_folder(folder).to_json_dict()
+        text = json.dumps(answer, indent=1, ensure_ascii=False) + "\n"
+        (folder / CLASSIFICATION_JSON).write_text(text, encoding="utf-8")
 
 
 def _joined(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
@@ -324,4 +336,4 @@ def _read_csv(path: Path) -> pd.DataFrame:
 def join_tables(folders: Iterable[tuple[str, Path]]) -> pd.DataFrame:
     """Join the modal tables of sections, with a `section` column first."""
     parts = [_labelled(_read_csv(folder / MODES_CSV), (name, "")) for name, folder in folders]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["section", *MODES_COLUMNS])

@@ -46,6 +46,7 @@ class NetworkCard:
     canonical : the channels are plain names and absent ones are filled with ``channels.ABSENT``.
     um_per_px : grid the network runs on, or None for the section's own grid.
     um_per_px_range : pixel sizes (um) it was trained for, or None where not stated.
+    pixel_width : planes of the full-resolution branch beside the UNet (5 x 5 px field), 0 for none.
     tile_px, margin_px : window of a prediction, and overlap that hides the border effects.
     """
 
@@ -59,6 +60,7 @@ class NetworkCard:
     um_per_px_range: tuple[float, float] | None = None
     encoder: str = DEFAULT_ENCODER
     decoder_channels: tuple[int, ...] = DEFAULT_DECODER_CHANNELS
+    pixel_width: int = 0
     tile_px: int = 512
     margin_px: int = 64
 
@@ -139,7 +141,11 @@ def _from_lists(kind: type[_Card], data: Mapping[str, Any]) -> _Card:
 
 
 class Network(nn.Module):
-    """A UNet with one output plane per class of each of its layers.
+    """A UNet with one output plane per class of each of its layers, and beside it a branch at full resolution.
+
+    The UNet halves the resolution in its first layer, so it sees textures better than the chemistry of a pixel.
+    The branch (two 3 x 3 convolutions) sees a pixel and its neighbours only; the logits of both add, as a
+    log-prior from the surroundings and a log-likelihood from the pixel do.
 
     Examples
     --------
@@ -162,16 +168,28 @@ class Network(nn.Module):
             in_channels=len(card.channels),
             classes=sum(card.widths.values()),
         )
+        self.pixel = _pixel_branch(card) if card.pixel_width else None
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, C, H, W) normalised channels to (B, K, H, W) logits; H and W multiples of 32."""
         logits: Tensor = self.unet(image)
-        return logits
+        return logits if self.pixel is None else logits + self.pixel(image)
 
     def split(self, logits: Tensor) -> dict[str, Tensor]:
         """Part (B, K, H, W) logits into the layers, (B, k, H, W) each."""
         parts = torch.split(logits, list(self.card.widths.values()), dim=1)
         return dict(zip(self.card.widths, parts, strict=True))
+
+
+def _pixel_branch(card: NetworkCard) -> nn.Sequential:
+    width, classes = card.pixel_width, sum(card.widths.values())
+    return nn.Sequential(
+        nn.Conv2d(len(card.channels), width, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(width, classes, 1),
+    )
 
 
 def _pretrained_weights(encoder: str) -> str | bool:

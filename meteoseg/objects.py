@@ -27,10 +27,8 @@ COLUMNS: dict[str, str] = {
 }  # fmt: skip
 SHAPE_COLUMNS = tuple(COLUMNS)[8:]
 
-#: Objects with an equivalent diameter under this many pixels get no shape statistics.
+#: Objects with an equivalent diameter under this many pixels get no shape statistics and count in no mean size.
 MIN_SHAPE_DIAMETER_PX = 10.0
-#: Smallest object (pixels) that counts as a chondrule, and so the default size cut-off.
-MIN_AREA_PX = 15
 DEFAULT_KIND = "chondrule"
 
 _EIGHT = np.ones((3, 3), bool)
@@ -172,7 +170,7 @@ def size_summary(objects: pd.DataFrame, *, min_diameter_um: float | None = None)
     Parameters
     ----------
     objects : table of `measure_objects`.
-    min_diameter_um : cut-off; by default the equivalent diameter of `MIN_AREA_PX` pixels.
+    min_diameter_um : cut-off; by default `MIN_SHAPE_DIAMETER_PX` pixels, as in the group suggestion.
 
     Returns
     -------
@@ -189,10 +187,10 @@ def size_summary(objects: pd.DataFrame, *, min_diameter_um: float | None = None)
     cut_off_um = min_diameter_um
     if cut_off_um is None and len(objects):
         pixel_area_um2 = float(objects["area_um2"].iloc[0]) / float(objects["area_px"].iloc[0])
-        cut_off_um = equivalent_diameter(MIN_AREA_PX * pixel_area_um2)
+        cut_off_um = MIN_SHAPE_DIAMETER_PX * float(np.sqrt(pixel_area_um2))
     chosen = objects[(objects["kind"] == DEFAULT_KIND) & ~objects["touches_edge"].astype(bool)]
     d_um = chosen["equivalent_diameter_um"].to_numpy(float)
-    # The tolerance keeps an object of exactly the cut-off area.
+    # The tolerance keeps an object of exactly the cut-off diameter.
     d_um = d_um if cut_off_um is None else d_um[d_um >= cut_off_um * (1 - 1e-9)]
     return {
         "n": len(objects),

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.classify import Classification
+from meteoseg.elements import BSE
 from meteoseg.errors import InputError
 from meteoseg.illustrate import pictures
 from meteoseg.inference import Inputs, Runner
@@ -292,8 +293,10 @@ def _write_tables(plan: _Plan, labels: LabelImages, folder: Path) -> pd.DataFram
 
 
 def _facts(plan: _Plan) -> dict[str, Any]:
-    calibrated = all(channel.unit == "wt%" for channel in plan.section.channels.values())
-    return section_facts(plan.section) | {"calibrated": calibrated}
+    # Quantified maps tell magnetite from rust by their totals; counts with standards alone do not do so safely.
+    elements = [channel for channel in plan.section.channels.values() if channel.name != BSE]
+    quantified = bool(elements) and all(channel.unit == "wt%" for channel in elements)
+    return section_facts(plan.section) | {"calibrated": quantified}
 
 
 def _classify(plan: _Plan, labels: LabelImages, modes: pd.DataFrame, folder: Path) -> dict[str, Any]:

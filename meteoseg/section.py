@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ BoolArray = NDArray[np.bool_]
 
 #: What the numbers of a channel are. ``display``: an 8-bit (or RGB-derived) picture, contrast unknown.
 UNITS = ("counts", "wt%", "display", "grey", "unknown")
+_MASK_ROWS = 256
 
 
 class Plane(Protocol):
@@ -234,16 +236,22 @@ class Section:
     def read_mask(self, window: Window | None = None) -> BoolArray:
         """Read the section mask, bool (H, W); True everywhere where there is no mask.
 
-        Masks with grey (antialiased) edges are cut at half of the mask's type range, 0/1 masks at 1.
+        Inside is what is over 0; 8-bit masks that reach 128 are cut there (grey edges, noise of compression).
         """
         window = window or self.window
         if self.mask is None:
             return np.ones(window.shape, bool)
         values = self.mask.read(window)
-        if values.dtype == np.bool_:
-            return values
-        threshold = 128 if values.dtype == np.uint8 and values.max(initial=0) > 1 else 1
-        return np.asarray(values >= threshold)
+        return np.asarray(values >= 128 if self._has_bright_mask else values > 0)
+
+    @cached_property
+    def _has_bright_mask(self) -> bool:
+        """Whether the mask is 8 bit and reaches 128 anywhere, so that all its windows are cut alike."""
+        if self.mask is None or self.mask.dtype != np.uint8:
+            return False
+        rows, cols = self.shape
+        bands = (Window(row, 0, min(_MASK_ROWS, rows - row), cols) for row in range(0, rows, _MASK_ROWS))
+        return any(int(self.mask.read(band).max(initial=0)) >= 128 for band in bands)
 
     def select(self, expressions: Sequence[str]) -> Stack:
         """Choose or combine channels, e.g. ``["BSE", "Mg / (Mg + Fe)", "log1p(S)", "gaussian(Al, 2)"]``.

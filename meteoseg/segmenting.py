@@ -129,7 +129,7 @@ class Segmenter:
             labels.inside[window.slices] = inside & ~empty
         if n_empty:
             labels.notes.append(
-                f"{n_empty} pixels in connected areas of zeros in all channels are unmapped fields: outside."
+                f"{n_empty} pixels in solid areas of zeros in all channels are unmapped fields: outside."
             )
 
     def _decided(self, labels: LabelImages) -> tuple[str, ...]:
@@ -183,7 +183,18 @@ class Segmenter:
             default_legend("components"),
             back=grid.inverse(),
             known=self._decided(labels),
+            hole_share=self._hole_share(labels, grid),
         )
+
+    def _hole_share(self, labels: LabelImages, grid: Regrid) -> NDArray[np.float32] | None:
+        """Return the part of each pixel of `grid` (h, w) that the phases call hole; None without phases."""
+        phases = labels.phases
+        if phases is None:
+            return None
+        hole = default_legend("phases")[HOLE].id
+        bands = row_bands(grid.target, BAND_PX // 16)
+        read = [grid.read(lambda w: (phases[w.slices] == hole)[None].astype(np.float32), band)[0] for band in bands]
+        return np.concatenate(read)
 
     def _draw_components(self, labels: LabelImages, maps: ComponentMaps) -> None:
         labels.components = components = self.scratch.array("components", np.uint8)

@@ -88,3 +88,34 @@ def test_workers_give_the_same_tables(campaign: Path, tiny_model: Path, tmp_path
     batch(campaign, alone, model=str(tiny_model))
     batch(campaign, many, model=str(tiny_model), workers=2)
     assert (alone / "modes.csv").read_bytes() == (many / "modes.csv").read_bytes()
+
+
+def test_an_unknown_model_stops_the_batch_before_anything_is_written(campaign: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"Unknown model .* 'nope'"):
+        batch(campaign, tmp_path / "out", model="nope")
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_have_their_columns_where_every_section_failed(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "campaign" / "empty").mkdir(parents=True)
+    outcome = batch(tmp_path / "campaign", tmp_path / "out", model=str(tiny_model))
+    assert [failure.section for failure in outcome.failures] == ["empty"]
+    assert list(pd.read_csv(tmp_path / "out" / "modes.csv").columns[:3]) == ["section", "layer", "name"]
+    assert list(pd.read_csv(tmp_path / "out" / "summary.csv").columns) == ["section"]
+
+
+def test_results_inside_the_campaign_are_no_section(campaign: Path) -> None:
+    out = campaign.parent / "B2"
+    assert [job.name for job in read_jobs(campaign.parent, {}, out=out)] == ["B1", "B3"]
+
+
+def test_jobs_are_called_as_their_sections_are(tmp_path: Path) -> None:
+    for folder in ("cut 1.5", "named", "broken"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "named" / "section.toml").write_text('name = "A12"\n', encoding="utf-8")
+    (tmp_path / "broken" / "section.toml").write_text("name = ", encoding="utf-8")
+    assert [job.name for job in read_jobs(tmp_path, {})] == ["broken", "cut 1.5", "A12"]
+
+
+def test_a_pixel_size_of_zero_is_not_ignored(campaign: Path) -> None:
+    assert {job.pixel_size_um for job in read_jobs(campaign.parent, {"pixel_size_um": 0.0})} == {0.0}

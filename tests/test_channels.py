@@ -347,3 +347,9 @@ def test_real_counts_are_spread_over_the_unit_range():
     for plane in normalised:
         assert 0.05 < plane[measured].mean() < 0.95
         assert 0.99 < np.quantile(plane[measured], 0.995) < 1.01
+
+
+def test_a_picture_is_a_png_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"ends in \.png"):
+        save_png(np.zeros((2, 3, 3), np.uint8), tmp_path / "picture.jpg")
+    assert not (tmp_path / "picture.jpg").exists()

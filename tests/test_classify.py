@@ -279,6 +279,14 @@ class TestWeathering:
         grade, notes = weathering_grade(Measurements(values | {"rust": Measured(0.1)}))
         assert (grade, "too little" in notes[0]) == ("unknown", True)
 
+    def test_the_missing_part_is_named_unless_nothing_was_used(self):
+        grade, notes = weathering_grade(Measurements({"metal": Measured(5.0), "sulfide": Measured(4.0)}))
+        assert (grade, notes) == (
+            "unknown",
+            ["The weathering grade needs rust (oxygen or calibrated maps), metal and sulfide."],
+        )
+        assert weathering_grade(Measurements({})) == ("unknown", [])
+
     def test_original_metal_brings_a_rusted_h_back(self):
         # 8 % metal, of which 60 % turned to rust that takes 2.5 times the room
         values = {"metal": Measured(3.2), "rust": Measured(0.6 * 8 * 2.5), "sulfide": Measured(4.0)}
@@ -351,7 +359,7 @@ class TestFromTables:
         assert found.is_empty
         result = classify(found)
         assert result.class_ == "none"
-        assert any("2 mm2; below 20 mm2" in note for note in result.notes)
+        assert any("2 mm2 without holes; below 20 mm2" in note for note in result.notes)
 
     def test_few_chondrules_leave_metal_only(self):
         found = measurements_from_tables(

@@ -30,8 +30,10 @@ def probabilities(is_chondrule: np.ndarray) -> np.ndarray:
 def test_empty_fields_are_the_same_whatever_the_bands(height: int) -> None:
     image = np.ones((2, 300, 12), np.float32)
     image[:, 10:12, 2:10] = 0  # 16 px: real zeros
-    image[:, 50:75, :8] = 0  # 200 px: a field
-    image[:, 120:290, 5] = 0  # 170 px, a column longer than any halo
+    image[:, 50:75, :12] = 0  # a field
+    image[:, 75:85, 4:8] = 0  # its ragged margin, of which 5 px belong to it
+    image[:, 120:290, 5] = 0  # a crack
+    image[:, 100:115:2] = 0  # zeros of low counts that touch
     image[0, 20:40, :] = 0  # one channel only
     image[:, 60, 2] = np.nan
     found = np.zeros((300, 12), bool)
@@ -39,8 +41,8 @@ def test_empty_fields_are_the_same_whatever_the_bands(height: int) -> None:
         window = Window(row, 0, min(height, 300 - row), 12)
         found[window.slices] = empty_field(lambda w: image[(slice(None), *w.slices)], window, (300, 12))
     expected = np.zeros((300, 12), bool)
-    expected[50:75, :8] = True
-    expected[120:290, 5] = True
+    expected[50:75] = True
+    expected[75:80, 4:8] = True
     np.testing.assert_array_equal(found, expected)
 
 
@@ -109,3 +111,18 @@ def test_settled_objects_are_connected_and_agree_with_the_components() -> None:
     assert np.all((components == HOLE) <= before)
     assert np.all(components[:, :4] == OUTSIDE)
     assert set(components[5, 80:84]) <= {MATRIX, HOLE}
+
+
+def test_epoxy_at_the_border_is_outside_and_elsewhere_a_hole() -> None:
+    share = probabilities(np.zeros((60, 80), bool))
+    epoxy = np.zeros((60, 80), bool)
+    epoxy[:, :20] = True  # the mount
+    epoxy[30:40, 40:50] = True  # a pit
+    epoxy[:4, 70:74] = True  # a pit that the border cuts
+    share[:, epoxy] = 0.01
+    share[CLASSES.index("hole"), epoxy] = 0.97
+    grid = Regrid.onto((60, 80), (4.0, 4.0), 4.0)
+    components, _ = make_component_maps(share, None, CLASSES, LEGEND, back=grid.inverse()).draw(Window.whole((60, 80)))
+    assert set(np.unique(components[:, :19])) == {LEGEND["outside"].id}
+    assert set(np.unique(components[31:39, 41:49])) == {LEGEND["hole"].id}
+    assert set(np.unique(components[:3, 71:73])) == {LEGEND["hole"].id}

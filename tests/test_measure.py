@@ -151,3 +151,11 @@ def test_classification_of_a_folder_and_of_its_table_agree(result: Path) -> None
     assert from_table["modes"]["class"] == "none"
     with pytest.raises(InputError, match="does not exist"):
         classify_again(result / "absent.csv")
+
+
+def test_two_regions_of_one_name_are_refused(result: Path, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_labels(tmp_path / folder / "roi.tif", np.ones((30, 40), np.uint8))
+    with pytest.raises(InputError, match=r"two of .* share one"):
+        modes_again(result, masks=[tmp_path / "a" / "roi.tif", tmp_path / "b" / "roi.tif"])

@@ -165,3 +165,17 @@ def test_unreachable_pretrained_weights_are_logged_and_noted(monkeypatch, caplog
         _, notes = build_network(tiny_card(), pretrained=True)
     assert "no route to host" in notes[0]
     assert "started at random" in caplog.text
+
+
+def test_pixel_branch_adds_to_the_unet_and_sees_five_pixels() -> None:
+    card = NetworkCard("n", ("phases",), ("Fe", "Mg"), phase_classes=("olivine", "troilite"), pixel_width=8)
+    network = Network(card).eval()
+    assert network.pixel is not None
+    image = torch.rand(1, 2, 32, 64, generator=torch.Generator().manual_seed(3))
+    moved = image.clone()
+    moved[:, :, 10, 20] += 1.0
+    with torch.no_grad():
+        torch.testing.assert_close(network(image), network.unet(image) + network.pixel(image))
+        changed = (network.pixel(moved) != network.pixel(image)).any(dim=1)[0].nonzero()
+    assert changed.min(dim=0).values.tolist() == [8, 18]
+    assert changed.max(dim=0).values.tolist() == [12, 22]

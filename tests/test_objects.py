@@ -200,12 +200,12 @@ def test_size_summary_counts_intact_uncut_above_the_cut_off():
     row, col = np.mgrid[:60, :90]
     for object_id, (r, c, radius) in enumerate([(15, 15, 8), (15, 45, 12), (40, 20, 10), (0, 80, 9)], start=1):
         labels[(row - r) ** 2 + (col - c) ** 2 <= radius**2] = object_id
-    labels[50:53, 60:64] = 5  # 12 px: under the cut-off of 15 px
+    labels[50:58, 60:69] = 5  # 72 px, 9.6 px across: under the cut-off of 10 px
     table = measure_objects(labels, (2.0, 2.0), kinds={3: "fragment"})
     summary = size_summary(table)
     d_um = table["equivalent_diameter_um"].to_numpy()[:2]
     assert (summary["n"], summary["n_intact_uncut"]) == (5, 2)
-    assert summary["cut_off_um"] == pytest.approx(2 * np.sqrt(60 / np.pi))
+    assert summary["cut_off_um"] == pytest.approx(20.0)
     assert summary["mean_um"] == pytest.approx(d_um.mean())
     assert summary["sd_ln_d"] == pytest.approx(np.log(d_um[1] / d_um[0]) / np.sqrt(2))
     assert size_summary(table, min_diameter_um=40.0)["n_intact_uncut"] == 1

@@ -1,4 +1,4 @@
-"""Make the sample section in data/sample: a simulated L3.6 chondrite, 5 um per pixel, EDS counts.
+"""Make the sample section in data/sample: a simulated H3.6 chondrite, 6 um per pixel, EDS counts.
 
 python experiments/sample_section/make.py data/sample
 """
@@ -18,9 +18,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     simulated = simulate_recipe(
-        make_recipe("L", petrologic_type=3.6, weathering="W1"),
-        Detector(mode="eds", dose=0.35, gain_error=0.02, bse_noise=4.0),
-        shape=(900, 1120), pixel_size_um=5.0, seed=11, channels=CHANNELS, name="sample-L3.6",
+        make_recipe("H", petrologic_type=3.6, weathering="W1"),
+        Detector(mode="eds", dose=0.45, gain_error=0.02, bse_noise=4.0),
+        shape=(880, 1040), pixel_size_um=6.0, seed=13, channels=CHANNELS, name="sample-H3.6",
     )  # fmt: skip
     write_example(simulated, options.out)
 

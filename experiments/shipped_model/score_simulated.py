@@ -68,7 +68,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=20)
     options = parser.parse_args()
     model = load_model(options.model)
-    folders = [Path(name) for name in sorted(glob.glob(options.sections))][: options.n]
+    matches = sorted(glob.glob(options.sections))  # noqa: PTH207 (the pattern may be absolute)
+    folders = [Path(name) for name in matches][: options.n]
     rows = {label: score_subset(model, folders, names, options.layer) for label, names in SUBSETS.items()}
     print(pd.DataFrame(rows).round(3).to_string())
 

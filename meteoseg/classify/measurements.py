@@ -115,8 +115,8 @@ def measurements_from_tables(
     least_mm2 = rules()["decision"]["min_area_mm2"]
     if area_mm2 is not None and area_mm2 < least_mm2:
         notes.append(
-            f"The mapped area is {area_mm2:.3g} mm2; below {least_mm2:g} mm2 a map is no sample of the rock, "
-            "so abundances and sizes are not used."
+            f"The mapped area is {area_mm2:.3g} mm2 without holes; below {least_mm2:g} mm2 a map is no sample of "
+            "the rock, so abundances and sizes are not used."
         )
     else:
         values |= _modal_values(table, seen, notes)

@@ -64,7 +64,10 @@ def weathering_grade(measurements: Measurements) -> tuple[str, list[str]]:
     are not told from W4.
     """
     values = measurements.values
-    if not {"rust", "metal", "sulfide"} <= set(values):
+    needed = {"rust", "metal", "sulfide"}
+    if not needed & set(values):
+        return UNKNOWN, []  # why none of them is used is in the notes of the measurements
+    if not needed <= set(values):
         return UNKNOWN, ["The weathering grade needs rust (oxygen or calibrated maps), metal and sulfide."]
     rust, metal, sulfide = (values[name].value for name in ("rust", "metal", "sulfide"))
     least_pct = rules()["weathering"]["min_opaque_pct"]

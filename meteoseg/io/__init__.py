@@ -2,7 +2,7 @@
 
 from meteoseg.io.describe import describe_section
 from meteoseg.io.labels import BandWriter, open_labels, read_labels, write_labels
-from meteoseg.io.opening import open_section
+from meteoseg.io.opening import open_section, section_name
 from meteoseg.io.sectionfile import write_section_toml
 from meteoseg.io.values import check_values
 
@@ -13,6 +13,7 @@ __all__ = [
     "open_labels",
     "open_section",
     "read_labels",
+    "section_name",
     "write_labels",
     "write_section_toml",
 ]

@@ -10,11 +10,23 @@ from meteoseg.errors import InputError, PixelSizeError
 from meteoseg.io.folder import Found, channel_of, pixel_size_of, renamed, scan_file, scan_folder
 from meteoseg.io.formats import CUBE_REMEDY, kind_of, read_maps
 from meteoseg.io.names import check_channel_name
-from meteoseg.io.sectionfile import read_section_toml
+from meteoseg.io.sectionfile import name_in_section_toml, read_section_toml
 from meteoseg.io.source import MapSource, PixelSize, stem_of
 from meteoseg.section import Channel, CroppedPlane, Plane, Section
 
 TOML_NAME = "section.toml"
+
+
+def section_name(path: Path) -> str:
+    """Return what `open_section` calls the section at `path`, without opening its maps.
+
+    A section.toml that cannot be read, or a path that does not exist, gives the name of the folder or file.
+    """
+    toml = path / TOML_NAME if path.is_dir() else path
+    if toml.suffix.lower() != ".toml":
+        return stem_of(path)
+    stated = name_in_section_toml(toml) if toml.is_file() else None
+    return stated or toml.resolve().parent.name
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,15 @@ def read_section_toml(path: Path) -> SectionFile:
     return SectionFile(found, name, _pixel_size(data, path), _number(data, "pixel_size_error_pct", path))
 
 
+def name_in_section_toml(path: Path) -> str | None:
+    """Return the name that a section.toml states; None where it states none or cannot be read (opening it says why)."""
+    try:
+        name = _parse(path).get("name")
+    except InputError:
+        return None
+    return name if isinstance(name, str) else None
+
+
 def write_section_toml(section: Section, path: str | Path) -> None:
     """Write what was recognised as a section.toml that reads back to the same section (the cropping aside).
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -29,6 +30,7 @@ _DAMAGE = (
     TypeError,
     OSError,
     RuntimeError,
+    ElementTree.ParseError,
 )
 
 

@@ -124,7 +124,13 @@ def planes_of_contiguous_stack(path: Path, page: tifffile.TiffPage, count: int) 
 
 
 def _layout(path: Path, page: tifffile.TiffPage) -> TiffLayout:
-    if page.dtype is None or page.ndim not in (2, 3) or page.imagedepth > 1 or page.nbytes == 0:
+    if (
+        page.dtype is None
+        or page.dtype.kind == "c"
+        or page.ndim not in (2, 3)
+        or page.imagedepth > 1
+        or page.nbytes == 0
+    ):
         raise InputError(f"{path} holds no two-dimensional map of numbers (page {page.index + 1}): export it again.")
     stat = path.stat()
     separate = page.planarconfig == 2 and page.samplesperpixel > 1
@@ -135,10 +141,15 @@ def _layout(path: Path, page: tifffile.TiffPage) -> TiffLayout:
         page.samplesperpixel, separate, np.dtype(page.dtype).newbyteorder("="),
         int(page.dataoffsets[0]) if page.is_final and page.is_contiguous else None,
         segment, np.asarray(page.dataoffsets, np.int64), np.asarray(page.databytecounts, np.int64),
-        page.photometric == 0, ">" if page.parent.byteorder == ">" else "<",
+        _is_inverted(page), ">" if page.parent.byteorder == ">" else "<",
     )  # fmt: skip
     _check_complete(layout, page)
     return layout
+
+
+def _is_inverted(page: tifffile.TiffPage) -> bool:
+    """Whether zero is white; tifffile marks the bilevel images it writes so, without inverting them."""
+    return page.photometric == 0 and not (page.bitspersample == 1 and page.software == "tifffile.py")
 
 
 def _check_complete(layout: TiffLayout, page: tifffile.TiffPage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +54,7 @@ def check_values(section: Section) -> tuple[str, ...]:
 
     Raises
     ------
-    InputError : every channel is zero everywhere.
+    InputError : every channel is zero everywhere, or the mask leaves no pixel.
 
     Examples
     --------
@@ -67,16 +68,22 @@ def check_values(section: Section) -> tuple[str, ...]:
     tallies = {name: _tally(channel) for name, channel in section.channels.items()}
     if all(tally.is_all_zero for tally in tallies.values()):
         raise InputError(f"All maps of '{section.name}' are zero everywhere: check the export.")
+    if not any(section.read_mask(window).any() for window in _bands(section.shape)):
+        raise InputError(f"The mask of '{section.name}' leaves no pixel: mend it, or use --no-mask to ignore it.")
     return tuple(line for name, tally in tallies.items() for line in _report(section.channels[name], tally))
 
 
 def _tally(channel: Channel) -> _Tally:
     tally = _Tally()
-    rows, cols = channel.plane.shape
-    band = max(1, _BAND_PX // max(1, cols))
-    for row in range(0, rows, band):
-        tally.add(channel.plane.read(Window(row, 0, min(band, rows - row), cols)))
+    for window in _bands(channel.plane.shape):
+        tally.add(channel.plane.read(window))
     return tally
+
+
+def _bands(shape: tuple[int, int]) -> Iterator[Window]:
+    rows, cols = shape
+    band = max(1, _BAND_PX // max(1, cols))
+    return (Window(row, 0, min(band, rows - row), cols) for row in range(0, rows, band))
 
 
 def _report(channel: Channel, tally: _Tally) -> list[str]:

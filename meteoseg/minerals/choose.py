@@ -32,10 +32,28 @@ class ChemicalPhases:
     notes: tuple[str, ...] = ()
 
     def draw(self, section: Section, window: Window) -> NDArray[np.uint8]:
-        """Return the phase ids (H, W) of a window, the same as in the whole map."""
-        outer = window.padded(_HALO_PX, section.shape)
-        names = self.classifier.channels
-        return self.classifier.classify(section.read(names, outer), names)[0][window.within(outer)]
+        """Return the phase ids (H, W) of a window, the same as in the whole map.
+
+        Rows and columns that lie wholly outside the section's mask are not looked at: `outside`.
+        """
+        found = np.zeros(window.shape, np.uint8)
+        box = _masked_box(section, window)
+        if box is not None:
+            outer = box.padded(_HALO_PX, section.shape)
+            names = self.classifier.channels
+            phases, _ = self.classifier.classify(section.read(names, outer), names)
+            found[box.within(window)] = phases[box.within(outer)]
+        return found
+
+
+def _masked_box(section: Section, window: Window) -> Window | None:
+    """Return the smallest window that holds all pixels of `window` inside the mask; None if there are none."""
+    inside = section.read_mask(window)
+    rows, cols = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not rows.size:
+        return None
+    height, width = int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1
+    return Window(window.row + int(rows[0]), window.col + int(cols[0]), height, width)
 
 
 def choose_phase_maker(section: Section, standards: Path | str | None) -> ChemicalPhases | None:

@@ -146,7 +146,7 @@ class PhaseClassifier:
         unfit = misfit(flat, moments, scores.best).reshape(shape) > self.settings.misfit_bound
         posterior = smooth_posterior(scores.log_likelihood.reshape(-1, *shape), coupling=self.settings.coupling)
         phase = posterior.argmax(axis=0)
-        return phase, np.take_along_axis(posterior, phase[None], axis=0)[0], unfit
+        return phase, posterior.max(axis=0), unfit
 
     def _phase_ids(self) -> NDArray[np.uint8]:
         return np.array([self.legend[name].id for name in self.templates.phases], np.uint8)

@@ -106,6 +106,11 @@ class Suggestion:
         return self.groups[0] if self.groups else None
 
     @property
+    def tells_apart(self) -> bool:
+        """Whether the groups differ in probability by more than their prior does: something was measured."""
+        return bool(self.groups) and any(item.value is not None for item in self.evidence)
+
+    @property
     def headline(self) -> str:
         """The answer in one word or two: a group, a pair of neighbours, or that there is none."""
         if self.class_ == "none" or self.best is None:
@@ -152,10 +157,12 @@ class SizeSummary:
 
 
 def mapped_area_mm2(modes: pd.DataFrame) -> float:
-    """Return the area inside the section (mm2, holes included) from a table like ``modes.csv``."""
-    layer = "components" if (modes["layer"] == "components").any() else "phases"
-    inside = modes[(modes["layer"] == layer) & (modes["name"] != OUTSIDE)]
-    return float(inside["area_um2"].sum()) / 1e6
+    """Return the solid area of the section (mm2, without holes) from a table like ``modes.csv``.
+
+    The layer with the larger one counts, as in the group suggestion.
+    """
+    solid = modes[~modes["name"].isin([HOLE, OUTSIDE])]
+    return float(solid.groupby("layer")["area_um2"].sum().max()) / 1e6 if len(solid) else 0.0
 
 
 def layer_rows(modes: pd.DataFrame, layer: str) -> pd.DataFrame:

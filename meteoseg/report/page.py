@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
+from meteoseg.elements import ATOMIC_NUMBER, BSE
 from meteoseg.legend import LAYERS, Legend, default_legend
 from meteoseg.report.facts import SizeSummary, Suggestion, layer_rows, mapped_area_mm2, number, significant
 
@@ -149,7 +150,7 @@ def render_report(content: ReportContent) -> str:
         content=content,
         suggestion=suggestion,
         class_words=CLASS_WORDS.get(suggestion.class_, suggestion.class_),
-        notes=list(dict.fromkeys([*content.notes, *suggestion.notes])),
+        notes=merge_notes([note for note in content.notes if note not in suggestion.notes]),
         key_numbers=list(_key_numbers(content)),
         layers=[(layer, _mode_rows(content, layer)) for layer in _layers(content.modes)],
         maps=[picture for picture in pictures if not picture.chart],
@@ -160,6 +161,22 @@ def render_report(content: ReportContent) -> str:
     )
 
 
+def merge_notes(notes: Sequence[str]) -> list[str]:
+    """Say once what several channels share: ``Fe: all-zero map`` and ``S: all-zero map`` become one line.
+
+    Examples
+    --------
+    >>> merge_notes(["Fe: all-zero map", "No mask.", "S: all-zero map", "No mask."])
+    ['Fe, S: all-zero map', 'No mask.']
+    """
+    subjects: dict[str, list[str]] = {}
+    for note in dict.fromkeys(notes):
+        subject, colon, remark = note.partition(": ")
+        is_channel = bool(colon) and (subject == BSE or subject in ATOMIC_NUMBER)
+        subjects.setdefault(remark if is_channel else note, []).extend([subject] if is_channel else [])
+    return [f"{', '.join(names)}: {text}" if names else text for text, names in subjects.items()]
+
+
 def _layers(modes: pd.DataFrame) -> list[str]:
     """Components first: they carry the answer."""
     known = [layer for layer in reversed(LAYERS) if (modes["layer"] == layer).any()]
@@ -168,13 +185,17 @@ def _layers(modes: pd.DataFrame) -> list[str]:
 
 def _key_numbers(content: ReportContent) -> Iterator[tuple[str, str]]:
     """Yield the figures of the first screen as (number, what it is)."""
-    yield f"{significant(mapped_area_mm2(content.modes))} mm²", "area mapped"
+    yield f"{significant(mapped_area_mm2(content.modes))} mm²", "of rock mapped, without holes"
     sizes = SizeSummary.of(content.chondrules)
-    yield str(sizes.n_objects), "chondrules and fragments outlined"
-    if sizes.mean_um is not None:
+    yield (
+        str(sizes.n_objects),
+        f"{'chondrule or fragment' if sizes.n_objects == 1 else 'chondrules and fragments'} outlined",
+    )
+    if sizes.mean_um is not None and sizes.cut_off_um is not None:
         yield (
             f"{significant(sizes.mean_um)} µm",
-            f"mean diameter in the section, of {sizes.n_intact} intact and uncut",
+            f"mean diameter in the section, of {sizes.n_intact} intact and uncut from "
+            f"{significant(sizes.cut_off_um)} µm on",
         )
     components = content.modes[content.modes["layer"] == "components"].set_index("name")["area_pct"]
     for name in ("chondrule", "matrix"):

@@ -76,7 +76,7 @@ def format_classification(classification: Mapping[str, Any]) -> str:
     lines = [f"Group suggestion: {suggestion.headline} (class: {suggestion.class_}{chance})"]
     lines += [f"Petrologic type: {suggestion.type}"] if suggestion.type else []
     lines += [f"Weathering: {suggestion.weathering}"] if suggestion.weathering else []
-    lines += _group_lines(suggestion.groups)
+    lines += _group_lines(suggestion.groups) if suggestion.tells_apart else []
     if suggestion.evidence:
         lines += ["", "Evidence"]
         width = max(len(item.quantity) for item in suggestion.evidence)

@@ -50,11 +50,13 @@ class NetworkConfig:
     """The network: encoder (a segmentation-models-pytorch name), decoder widths, class lists.
 
     An empty class list takes every class that occurs in the truth of the training sections, in legend order.
+    `pixel_width` planes see single pixels at full resolution beside the UNet (minerals want them; 0 = none).
     `tile_px` and `margin_px` are those of a prediction and are written to the card.
     """
 
     encoder: str = DEFAULT_ENCODER
     decoder_channels: tuple[int, ...] = DEFAULT_DECODER_CHANNELS
+    pixel_width: int = 0
     pretrained: bool = False
     component_classes: tuple[str, ...] = ()
     phase_classes: tuple[str, ...] = ()

@@ -109,6 +109,7 @@ def _network_card(config: TrainConfig, examples: Sequence[Example], classes: dic
         um_per_px_range=(round(min(sizes) * zoom[0], 4), round(max(sizes) * zoom[1], 4)) if sizes else None,
         encoder=config.network.encoder,
         decoder_channels=config.network.decoder_channels,
+        pixel_width=config.network.pixel_width,
         tile_px=config.network.tile_px,
         margin_px=config.network.margin_px,
     )

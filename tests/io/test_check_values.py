@@ -49,3 +49,9 @@ def test_bands_are_added_up(monkeypatch):
     values = np.full((7, 5), np.nan)
     values[6, 4] = 1
     assert check_values(section(Fe=values)) == ("Fe: 34 of 35 pixels are NaN (97.1 %), kept",)
+
+
+def test_a_mask_without_a_pixel_is_refused():
+    maps = {"Fe": np.ones((3, 4))}
+    with pytest.raises(InputError, match="mask of 'A12' leaves no pixel"):
+        check_values(Section.from_arrays("A12", maps, mask=np.zeros((3, 4), np.uint8)))

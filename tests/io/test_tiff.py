@@ -207,3 +207,24 @@ def test_damaged_strip_is_an_input_error(tmp_path):
     path.write_bytes(data)
     with pytest.raises(InputError, match="damaged or unsupported strip"):
         read_tiff(path)
+
+
+def test_bilevel_images_of_tifffile_keep_their_sense(tmp_path):
+    inside = pattern() > 2000
+    tifffile.imwrite(tmp_path / "mask.tif", inside)
+    plane = only(tmp_path / "mask.tif").plane
+    np.testing.assert_array_equal(plane.read(Window.whole(SHAPE)), inside)
+
+
+def test_complex_numbers_are_no_map(tmp_path):
+    tifffile.imwrite(tmp_path / "Fe.tif", pattern(np.complex64))
+    with pytest.raises(InputError, match="no two-dimensional map of numbers"):
+        read_tiff(tmp_path / "Fe.tif")
+
+
+def test_broken_ome_metadata_is_reported(tmp_path):
+    path = tmp_path / "Fe.ome.tif"
+    tifffile.imwrite(path, pattern(), ome=True, metadata={"axes": "YX"})
+    path.write_bytes(path.read_bytes().replace(b"<Pixels ", b"<Pixels<"))
+    with pytest.raises(InputError, match="not a readable TIFF"):
+        read_tiff(path)

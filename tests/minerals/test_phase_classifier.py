@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from meteoseg.errors import ChannelError, InputError, UnknownNameError
+from meteoseg.grid import Window
 from meteoseg.legend import default_legend
 from meteoseg.mineraldata import minerals
 from meteoseg.minerals.calibration import Calibration, ChannelResponse
+from meteoseg.minerals.choose import ChemicalPhases
 from meteoseg.minerals.classifier import ClassifierSettings, PhaseClassifier
 from meteoseg.minerals.fitted import WDS_SENSITIVITY, refine_gains, self_calibrate
 from meteoseg.minerals.templates import load_templates, phase_rules
@@ -98,6 +100,38 @@ def test_mixed_pixels_take_the_name_of_the_larger_part():
         mixed = [share * metal[name] + (1 - share) * olivine[name] for name in NAMES]
         values = np.tile(np.array(mixed, np.float32)[:, None, None], (1, 3, 4))
         assert np.all(classifier.classify(values, NAMES)[0] == LEGEND[phase].id)
+
+
+@pytest.mark.parametrize("name", ["tochilinite", "cronstedtite"])
+def test_hydrated_minerals_of_carbonaceous_chondrites_are_phyllosilicates(name):
+    values, truth = painted((name,))
+    labels, _ = PhaseClassifier.from_calibration(CALIBRATION, NAMES).classify(values, NAMES)
+    assert np.mean(labels == truth) > 0.8
+
+
+@pytest.mark.parametrize("window", [Window(0, 0, 30, 51), Window(7, 0, 9, 51)])
+def test_only_what_the_mask_leaves_is_looked_at(window):
+    values, truth = painted(PAINTED[:3], size=(30, 17))
+    mask = np.zeros(truth.shape, bool)
+    mask[9:14, 20:45] = True
+    section = Section.from_arrays("A", dict(zip(NAMES, values, strict=True)), mask=mask)
+    seen = []
+
+    class Spy(PhaseClassifier):
+        def classify(self, values, channel_names):
+            seen.append(values.shape[1:])
+            return super().classify(values, channel_names)
+
+    classifier = Spy.from_calibration(CALIBRATION, NAMES)
+    whole = classifier.classify(values, NAMES)[0]
+    maker = ChemicalPhases(classifier, "test")
+    found = maker.draw(section, window)
+    inside = mask[window.slices]
+    assert np.array_equal(found[inside], whole[window.slices][inside])
+    assert np.mean(found[inside] == truth[window.slices][inside]) > 0.95
+    assert seen[-1] == (7, 27)  # the 5 x 25 px of the mask and a pixel around
+    assert not maker.draw(section, Window(20, 0, 10, 51)).any()
+    assert len(seen) == 2
 
 
 def test_smoothing_removes_speckle_and_keeps_edges():

@@ -91,9 +91,9 @@ def test_text_of_the_user_is_escaped(content):
     assert page.count("&lt;b&gt;Sem&lt;/b&gt; &amp; &#34;co&#34;") >= 8
 
 
-def test_the_answer_comes_before_the_pictures_and_the_provenance(content):
+def test_the_answer_comes_first_then_the_warnings(content):
     page = render_report(content)
-    places = [page.index(text) for text in ("The mask was ignored.", "L/LL", "61.11", "<img", "How this was made")]
+    places = [page.index(text) for text in ("L/LL", "The mask was ignored.", "61.11", "<img", "How this was made")]
     assert places == sorted(places)
     assert "probability 0.95" in page
     assert "ordinary chondrite" in page
@@ -101,8 +101,8 @@ def test_the_answer_comes_before_the_pictures_and_the_provenance(content):
 
 def test_key_numbers_and_facts_are_stated(content):
     page = render_report(content)
-    assert "<strong>1.02 mm²</strong>" in page
-    assert "<strong>400 µm</strong><span>mean diameter in the section, of 2 intact and uncut" in page
+    assert "<strong>1.02 mm²</strong><span>of rock mapped, without holes" in page
+    assert "<strong>400 µm</strong><span>mean diameter in the section, of 2 intact and uncut from 10.0 µm on" in page
     assert "908 × 978 px, 0.908 × 0.978 mm; pixel size 1 µm ± 2 %, from option" in page
     assert '<td class="key">inputs[1].sha256</td><td class="value">abc123</td>' in page
     assert '<td class="key">options.tta</td><td class="value">False</td>' in page
@@ -112,6 +112,18 @@ def test_key_numbers_and_facts_are_stated(content):
 def test_a_note_of_section_and_classification_is_shown_once(content):
     note = content.classification["notes"][0]
     assert render_report(replace(content, notes=[note])).count(note) == 1
+
+
+def test_one_chondrule_is_no_plural(content, objects):
+    assert "<strong>1</strong><span>chondrule or fragment outlined" in render_report(
+        replace(content, chondrules=objects.iloc[:1])
+    )
+
+
+def test_what_channels_share_is_said_once(content):
+    page = render_report(replace(content, notes=["Fe: all-zero map", "Network: kept", "S: all-zero map"]))
+    assert page.count("all-zero map") == 1
+    assert page.index("<li>Fe, S: all-zero map</li>") < page.index("<li>Network: kept</li>")
 
 
 def test_objects_without_shape_have_dashes_and_long_lists_are_cut(content, objects):
@@ -125,8 +137,10 @@ def test_objects_without_shape_have_dashes_and_long_lists_are_cut(content, objec
 def test_a_section_without_objects_and_group_still_has_a_page(content, objects):
     nothing = {"class": "none", "groups": [], "notes": ["Nothing was measured."]}
     page = render_report(replace(content, chondrules=objects.iloc[:0], classification=nothing, pictures=[]))
+    assert "<strong>0</strong><span>chondrules and fragments outlined" in page
+    assert "mean diameter" not in page
     assert "no group suggested" in page
-    assert "Nothing was measured." in page
+    assert page.index("Why no group") < page.index("<li>Nothing was measured.</li>") < page.index("Please note")
 
 
 def test_writing_replaces_the_page_and_leaves_nothing_else(content, tmp_path):

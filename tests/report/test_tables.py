@@ -27,9 +27,19 @@ def test_classes_that_occur_nowhere_are_not_listed_apart(modes):
     assert "hole" not in list(layer_rows(modes, "phases")["name"])
 
 
-def test_mapped_area_is_inside_the_section_only(modes):
+def test_mapped_area_is_that_of_the_rock_without_mount_and_holes(modes):
     assert mapped_area_mm2(modes) == pytest.approx(1.02)
-    assert mapped_area_mm2(modes[modes["layer"] == "phases"]) == pytest.approx(1.02)
+    assert mapped_area_mm2(modes[modes["layer"] == "phases"]) == pytest.approx(1.0)
+    assert mapped_area_mm2(modes[modes["name"].isin(["hole", "outside"])]) == 0
+
+
+def test_groups_that_nothing_tells_apart_are_not_listed(classification):
+    even = [{"group": name, "probability": 0.5} for name in ("H", "L")]
+    text = format_classification({"class": "none", "groups": even, "evidence": [], "notes": ["Too small."]})
+    assert text.splitlines() == ["Group suggestion: no group suggested (class: none)", "", "Notes", "  Too small."]
+    assert Suggestion.from_dict(classification).tells_apart
+    not_measured = [{"property": "metal", "value": None}]
+    assert not Suggestion.from_dict({"class": "none", "groups": even, "evidence": not_measured}).tells_apart
 
 
 def test_classification_text_has_answer_probabilities_evidence_and_notes(classification):

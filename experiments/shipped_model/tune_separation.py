@@ -1,0 +1,58 @@
+"""Choose the seed threshold and depth that part touching chondrules, on held-out simulated sections.
+
+python experiments/shipped_model/tune_separation.py runs/coarse "runs/sections/coarse/002[23]*"
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from skimage.transform import resize
+
+import meteoseg as ms
+from meteoseg.inference import Inputs, Runner, choose_grid
+from meteoseg.instances import separate_objects
+from meteoseg.io import read_labels
+from meteoseg.metrics import match_objects
+from meteoseg.models import load_model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("sections")
+    parser.add_argument("--n", type=int, default=20)
+    options = parser.parse_args()
+    network = next(iter(load_model(options.model).networks.values()))
+    chondrule = network.card.component_classes.index("chondrule")
+    rows = []
+    for name in sorted(glob.glob(options.sections))[: options.n]:  # noqa: PTH207 (the pattern may be absolute)
+        section = ms.open_section(name)
+        grid = choose_grid(network.card, section)
+        maps = Runner(Inputs(section)).probabilities(network, grid)
+        share = maps["components"].astype(np.float32)
+        others = np.delete(share, chondrule, axis=0).max(axis=0)
+        relative = share[chondrule] / np.maximum(share[chondrule] + others, 1e-6)
+        truth = read_labels(Path(name) / "truth" / "chondrules.ome.tif")
+        coarse = resize(truth, relative.shape, order=0, preserve_range=True, anti_aliasing=False).astype(np.int64)
+        for seed_threshold in (0.2, 0.3, 0.4, 0.5):
+            for min_depth in (0.03, 0.06, 0.1, 0.15, 0.2):
+                found = separate_objects(
+                    relative, maps["distance"][0], seed_threshold=seed_threshold, min_depth=min_depth
+                )
+                match = match_objects(found, coarse)
+                rows.append((seed_threshold, min_depth, match.n_matched, len(match.false_pred_ids),
+                             len(match.missed_truth_ids), match.pairs["iou"].sum()))  # fmt: skip
+    names = ["seed_threshold", "min_depth", "tp", "fp", "fn", "iou"]
+    table = pd.DataFrame(rows, columns=names).groupby(names[:2]).sum()
+    half = table["tp"] + (table["fp"] + table["fn"]) / 2
+    table["f1"], table["pq"] = table["tp"] / half, table["iou"] / half
+    print(table.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -175,7 +175,7 @@ class Segmenter:
         network = networks["components"]
         name = network.card.name
         grid = choose_grid(network.card, self.section) if name in coarse else self._grid(network, labels)
-        maps = coarse[name] if name in coarse else self.runner.probabilities(network, grid)
+        maps = coarse[name] if name in coarse else self._mean_probabilities(network, grid)
         return make_component_maps(
             maps["components"],
             maps["distance"][0] if "distance" in maps else None,
@@ -185,6 +185,18 @@ class Segmenter:
             known=self._decided(labels),
             hole_share=self._hole_share(labels, grid),
         )
+
+    def _mean_probabilities(self, network: Network, grid: Regrid) -> dict[str, NDArray[Any]]:
+        """Average the probabilities of all networks of the model that deliver the same as `network` (an ensemble)."""
+        card = network.card
+        same = [
+            other
+            for other in self.model.networks.values()
+            if (other.card.layers, other.card.component_classes, other.card.um_per_px)
+            == (card.layers, card.component_classes, card.um_per_px)
+        ]
+        found = [self.runner.probabilities(other, grid) for other in same]
+        return {layer: np.mean([maps[layer] for maps in found], axis=0, dtype=np.float32) for layer in card.layers}
 
     def _hole_share(self, labels: LabelImages, grid: Regrid) -> NDArray[np.float32] | None:
         """Return the part of each pixel of `grid` (h, w) that the phases call hole; None without phases."""

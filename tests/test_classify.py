@@ -315,7 +315,7 @@ class TestFromTables:
     def test_channels_decide_what_can_be_seen(self):
         found = measurements_from_tables(modes_table(H_PHASES, H_COMPONENTS), None, channels=["Mg", "Si"])
         assert set(found.values) == {"chondrules", "matrix"}
-        assert "metal is not used: it needs Fe and S or BSE." in found.notes
+        assert "metal is not used: it needs Fe and S or Fe and Ni or BSE and S." in found.notes
         quantified = measurements_from_tables(modes_table(H_PHASES), None, channels=["Fe", "S"], calibrated=True)
         assert {"magnetite", "rust", "metal", "sulfide"} <= set(quantified.values)
 

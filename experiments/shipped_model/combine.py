@@ -1,6 +1,6 @@
-"""Join the coarse and the fine network to the shipped model.
+"""Join the coarse networks and the fine one to the shipped model.
 
-python experiments/shipped_model/combine.py runs/coarse runs/fine meteoseg/weights/chondrite.safetensors
+python experiments/shipped_model/combine.py runs/coarse runs/coarse_b runs/fine meteoseg/weights/chondrite.safetensors
 """
 
 from __future__ import annotations

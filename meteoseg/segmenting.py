@@ -196,7 +196,9 @@ class Segmenter:
             == (card.layers, card.component_classes, card.um_per_px)
         ]
         found = [self.runner.probabilities(other, grid) for other in same]
-        return {layer: np.mean([maps[layer] for maps in found], axis=0, dtype=np.float32) for layer in card.layers}
+        return {
+            layer: np.stack([maps[layer] for maps in found]).mean(axis=0, dtype=np.float32) for layer in card.layers
+        }
 
     def _hole_share(self, labels: LabelImages, grid: Regrid) -> NDArray[np.float32] | None:
         """Return the part of each pixel of `grid` (h, w) that the phases call hole; None without phases."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from meteoseg.report.figures import (
 from meteoseg.report.images import overview_step
 from meteoseg.report.mapsheet import LegendEntry
 from meteoseg.report.page import Picture
-from meteoseg.section import Plane, Section
+from meteoseg.section import PlaneView, Section
 from meteoseg.segmenting import LabelImages
 
 #: Longest side of a picture.
@@ -116,28 +116,11 @@ def section_window(inside: NDArray[np.bool_]) -> Window:
     return box.padded(max(1, round(_MARGIN * max(box.shape))), inside.shape)
 
 
-@dataclass(frozen=True)
-class _View:
-    """A window of another plane."""
-
-    plane: Plane
-    box: Window
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.box.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.plane.dtype
-
-    def read(self, window: Window) -> NDArray[Any]:
-        return self.plane.read(Window(self.box.row + window.row, self.box.col + window.col, *window.shape))
-
-
 def _cut(section: Section, box: Window) -> Section:
-    channels = {name: replace(channel, plane=_View(channel.plane, box)) for name, channel in section.channels.items()}
-    return replace(section, channels=channels, mask=None if section.mask is None else _View(section.mask, box))
+    channels = {
+        name: replace(channel, plane=PlaneView(channel.plane, box)) for name, channel in section.channels.items()
+    }
+    return replace(section, channels=channels, mask=None if section.mask is None else PlaneView(section.mask, box))
 
 
 def _cut_labels(labels: LabelImages, box: Window) -> LabelImages:

@@ -12,8 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meteoseg.classify import Classification, classification_table, classify, classify_table
-from meteoseg.classify.measurements import measurements_from_tables
+from meteoseg.classify import (
+    Classification,
+    classification_table,
+    classify,
+    classify_table,
+    measurements_from_tables,
+)
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError
 from meteoseg.grid import Window
 from meteoseg.io import open_labels, read_labels
@@ -112,6 +117,11 @@ def write_tables(
         table = measure_objects(objects, labels.pixel_size_um, kinds=kinds, mask=inside)
         table.to_csv(folder / CHONDRULES_CSV, index=False)
     return modes
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON file of a result folder (indented, UTF-8)."""
+    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _known_kinds(path: Path) -> dict[int, str] | None:
@@ -223,9 +233,7 @@ def _rewrite(folder: Path, labels: LabelLayers) -> None:
     plane = labels.planes.get("components", next(iter(labels.planes.values())))
     write_tables(folder, labels, objects, plane.read(Window.whole(labels.shape)) != 0)
     if (folder / CLASSIFICATION_JSON).is_file():
-        answer = classify_folder(folder).to_json_dict()
-        text = json.dumps(answer, indent=1, ensure_ascii=False) + "\n"
-        (folder / CLASSIFICATION_JSON).write_text(text, encoding="utf-8")
+        write_json(folder / CLASSIFICATION_JSON, classify_folder(folder).to_json_dict())
 
 
 def _joined(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:

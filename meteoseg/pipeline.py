@@ -31,6 +31,7 @@ from meteoseg.measure import (
     LabelLayers,
     classify_folder,
     classify_tables,
+    write_json,
     write_tables,
 )
 from meteoseg.minerals.choose import choose_phase_maker
@@ -245,12 +246,8 @@ def _make(plan: _Plan, target: Path) -> Path:
         run |= {"timings_s": plan.steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
         del labels
         shutil.rmtree(scratch.folder)
-        _write_json(folder / RUN_JSON, run | {"complete": True})
+        write_json(folder / RUN_JSON, run | {"complete": True})
     return target
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _images(labels: LabelImages) -> dict[str, NDArray[Any]]:
@@ -302,7 +299,7 @@ def _facts(plan: _Plan) -> dict[str, Any]:
 def _classify(plan: _Plan, labels: LabelImages, modes: pd.DataFrame, folder: Path) -> dict[str, Any]:
     chondrules = pd.read_csv(folder / CHONDRULES_CSV) if labels.chondrules is not None else None
     answer = classify_tables(modes, chondrules, _facts(plan)).to_json_dict()
-    _write_json(folder / CLASSIFICATION_JSON, answer)
+    write_json(folder / CLASSIFICATION_JSON, answer)
     return answer
 
 

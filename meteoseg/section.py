@@ -61,11 +61,16 @@ class ArrayPlane:
 
 
 @dataclass(frozen=True)
-class CroppedPlane:
-    """The top-left part of another plane, for maps that agree only on a common area."""
+class PlaneView:
+    """The part of another plane that lies in `box`, a window of its grid."""
 
     plane: Plane
-    shape: tuple[int, int]
+    box: Window
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols)."""
+        return self.box.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -73,8 +78,8 @@ class CroppedPlane:
         return self.plane.dtype
 
     def read(self, window: Window) -> NDArray[Any]:
-        """Return the values of `window`."""
-        return self.plane.read(window)
+        """Return the values of `window`, counted from the corner of the box."""
+        return self.plane.read(Window(self.box.row + window.row, self.box.col + window.col, *window.shape))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 
 from meteoseg.errors import ChannelError, InputError, PixelSizeError, ShapeMismatchError
 from meteoseg.grid import Window
-from meteoseg.section import Section
+from meteoseg.section import ArrayPlane, PlaneView, Section
 
 SHAPE = (6, 9)
 
@@ -70,3 +70,10 @@ def test_selections_that_cannot_be_made() -> None:
         section().select(["Fe", "Fe"])
     with pytest.raises(ChannelError, match="No channel"):
         section().select([])
+
+
+def test_plane_view_counts_from_its_own_corner() -> None:
+    values = np.arange(30).reshape(5, 6)
+    view = PlaneView(ArrayPlane(values), Window(1, 2, 3, 4))
+    assert view.shape == (3, 4)
+    np.testing.assert_array_equal(view.read(Window(1, 0, 2, 3)), values[2:4, 2:5])

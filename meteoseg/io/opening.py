@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meteoseg.errors import InputError, PixelSizeError
+from meteoseg.grid import Window
 from meteoseg.io.folder import Found, channel_of, pixel_size_of, renamed, scan_file, scan_folder
 from meteoseg.io.formats import CUBE_REMEDY, kind_of, read_maps
 from meteoseg.io.names import check_channel_name
 from meteoseg.io.sectionfile import name_in_section_toml, read_section_toml
 from meteoseg.io.source import MapSource, PixelSize, stem_of
-from meteoseg.section import Channel, CroppedPlane, Plane, Section
+from meteoseg.section import Channel, Plane, PlaneView, Section
 
 TOML_NAME = "section.toml"
 
@@ -182,7 +183,7 @@ def _common_part(
 
 
 def _cropped(plane: Plane, shape: tuple[int, int]) -> Plane:
-    return plane if plane.shape == shape else CroppedPlane(plane, shape)
+    return plane if plane.shape == shape else PlaneView(plane, Window.whole(shape))
 
 
 def _remarks(channels: Mapping[str, Channel], sources: tuple[MapSource, ...]) -> tuple[str, ...]:

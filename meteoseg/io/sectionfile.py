@@ -15,7 +15,7 @@ from meteoseg.io.formats import read_maps
 from meteoseg.io.names import OXIDES, Recognition, check_channel_name
 from meteoseg.io.source import MapSource, OxidePlane, PixelSize
 from meteoseg.io.tiffplane import TiffPlane
-from meteoseg.section import UNITS, Channel, CroppedPlane, Plane, Section
+from meteoseg.section import UNITS, Channel, Plane, PlaneView, Section
 
 _KEYS = ("name", "pixel_size_um", "pixel_size_error_pct", "mask", "channels")
 _CHANNEL_KEYS = ("file", "page", "unit", "oxide")
@@ -150,7 +150,7 @@ def _number(data: dict[str, Any], key: str, path: Path) -> float | None:
 def _channel_line(channel: Channel, toml: Path) -> str:
     if channel.path is None:
         raise InputError(f"Channel '{channel.name}' is only in memory: write it to a file first.")
-    plane: Plane = channel.plane.plane if isinstance(channel.plane, CroppedPlane) else channel.plane
+    plane: Plane = channel.plane.plane if isinstance(channel.plane, PlaneView) else channel.plane
     oxide = plane.formula if isinstance(plane, OxidePlane) else None
     plane = plane.plane if isinstance(plane, OxidePlane) else plane
     parts = [f"file = {_relative(channel.path, toml)}"]

@@ -27,6 +27,8 @@ from meteoseg.errors import (
 if TYPE_CHECKING:
     import meteoseg.train as train
     from meteoseg.channels import composite as composite
+    from meteoseg.finetuning import FineTuneOptions as FineTuneOptions
+    from meteoseg.finetuning import finetune as finetune
     from meteoseg.io import open_section as open_section
     from meteoseg.pipeline import Result as Result
     from meteoseg.pipeline import segment as segment
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
 
 #: Public names loaded at first use, so that the import stays light: name -> (module, attribute or "").
 _LAZY: dict[str, tuple[str, str]] = {
+    "FineTuneOptions": ("meteoseg.finetuning", "FineTuneOptions"),
     "Result": ("meteoseg.pipeline", "Result"),
     "Section": ("meteoseg.section", "Section"),
     "Stack": ("meteoseg.section", "Stack"),
     "composite": ("meteoseg.channels", "composite"),
+    "finetune": ("meteoseg.finetuning", "finetune"),
     "open_section": ("meteoseg.io", "open_section"),
     "segment": ("meteoseg.pipeline", "segment"),
     "train": ("meteoseg.train", ""),
@@ -46,6 +50,7 @@ _LAZY: dict[str, tuple[str, str]] = {
 
 __all__ = [
     "ChannelError",
+    "FineTuneOptions",
     "InputError",
     "MeteosegError",
     "OutputExistsError",
@@ -57,6 +62,7 @@ __all__ = [
     "UnknownNameError",
     "__version__",
     "composite",
+    "finetune",
     "open_section",
     "segment",
     "train",

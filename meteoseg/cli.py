@@ -7,25 +7,28 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
 from meteoseg._version import __version__
 from meteoseg.errors import InputError, MeteosegError
+from meteoseg.options import PathArgument, finetune_options, open_given, pairs, section_options
 
-if TYPE_CHECKING:
-    from meteoseg.section import Section
 
-F = TypeVar("F", bound=Callable[..., Any])
-PathArgument = click.Path(path_type=Path)
+def _marked(text: str | None) -> str | None:
+    r"""Make the sign that keeps lines apart of the ``\b`` that raw docstrings hold."""
+    return text.replace("\\b\n", "\b\n") if text else text
 
 
 class _ManyValues(click.Command):
     """A command whose repeated options also take several values at once: ``--channels Fe=a.tif Mg=b.tif``."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **(settings | {"help": _marked(settings.get("help"))}))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         repeated = {name for param in self.params if getattr(param, "multiple", False) for name in param.opts}
@@ -47,6 +50,9 @@ class _Group(click.Group):
     """Commands whose errors are one line and an exit code."""
 
     command_class = _ManyValues
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **(settings | {"help": _marked(settings.get("help"))}))
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         extra.pop("standalone_mode", None)
@@ -90,54 +96,8 @@ def main() -> None:
     """
 
 
-def _section_options(command: F) -> F:
-    """Add the options that say how a section is read."""
-    options = [
-        click.argument("section", type=PathArgument),
-        click.option("--pixel-size", type=float, metavar="UM", help="Pixel size; wins over metadata."),
-        click.option("--pixel-size-error", type=float, metavar="PCT", help="Its standard error in percent."),
-        click.option("--channels", multiple=True, metavar="EL=FILE", help="File of a channel; repeatable."),
-        click.option("--crop-to-common", is_flag=True, help="Keep the common part of maps that differ in size."),
-        click.option("--no-mask", is_flag=True, help="Ignore section masks."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _open(path: Path, given: dict[str, Any], *, name: str | None = None) -> Section:
-    """Open SECTION as the options say."""
-    from meteoseg.io import open_section
-
-    size, error = given["pixel_size"], given["pixel_size_error"]
-    if error is not None and not 0 <= error < 100:
-        raise InputError(f"--pixel-size-error {error} is not possible: give a percentage from 0 to 100.")
-    return open_section(
-        path,
-        pixel_size_um=size,
-        pixel_size_error_pct=error,
-        channels=_pairs(given["channels"], "--channels") or None,
-        name=name,
-        crop_to_common=given["crop_to_common"],
-        use_mask=not given["no_mask"],
-    )
-
-
-def _pairs(items: Sequence[str], option: str) -> dict[str, Path]:
-    """Split EL=FILE items."""
-    pairs: dict[str, Path] = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals or not key or not value:
-            raise InputError(f"{option} '{item}' is not understood: write EL=FILE, e.g. Fe=iron.tif.")
-        if key in pairs:
-            raise InputError(f"{option} names '{key}' twice ({pairs[key]} and {value}): keep one.")
-        pairs[key] = Path(value)
-    return pairs
-
-
 @main.command()
-@_section_options
+@section_options
 @click.option("-o", "--out", type=PathArgument, metavar="TOML", help="Also write a section.toml to edit.")
 def inspect(section: Path, out: Path | None, **given: Any) -> None:
     r"""Show what is recognised: channels, units, sizes, pixel size, mask, problems.
@@ -151,7 +111,7 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
     """
     from meteoseg.io import check_values, describe_section, write_section_toml
 
-    opened = _open(section, given)
+    opened = open_given(section, given)
     opened = replace(opened, notes=(*opened.notes, *check_values(opened)))
     click.echo(describe_section(opened))
     if out is not None:
@@ -160,7 +120,7 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
 
 
 @main.command()
-@_section_options
+@section_options
 @click.option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/.")
 @click.option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN.")
 @click.option("--standards", type=PathArgument, metavar="DIR", help="Standards, or a calibration.json.")
@@ -168,6 +128,8 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
 @click.option("--name", help="Name of the section (default: from the folder or file).")
 @click.option("--overwrite", is_flag=True, help="Replace OUT/<name>/ where it exists.")
 @click.option("--tta", is_flag=True, help="Average the network over flips and rotations (slower).")
+@click.option("--min-probability", type=float, metavar="P", help="Phases less sure than P (0 to 1) are unclassified.")
+@click.option("--probabilities", is_flag=True, help="Also write how sure the networks are of each pixel.")
 def segment(section: Path, out: Path, **given: Any) -> None:
     r"""Segment one section: phases, components, chondrules, modes, group, report.
 
@@ -179,8 +141,8 @@ def segment(section: Path, out: Path, **given: Any) -> None:
     """
     from meteoseg.pipeline import segment as run
 
-    opened = _open(section, given, name=given["name"])
-    keys = ("standards", "overwrite", "tta")
+    opened = open_given(section, given, name=given["name"])
+    keys = ("standards", "overwrite", "tta", "min_probability", "probabilities")
     options = {key: given[key] for key in keys}
     result = run(opened, given["model"], out=out, legend=given["phases"], progress=True, **options)
     click.echo(result.summary())
@@ -219,7 +181,7 @@ def batch(sections: Path, out: Path, **given: Any) -> int:
 
 
 @main.command()
-@_section_options
+@section_options
 @click.option("--preset", required=True, help="FeSO, FeMgSCaAl, MgCaAl, BSE, ... or an assignment Fe=red,S=#00ff00.")
 @click.option("-o", "--out", type=PathArgument, required=True, metavar="PNG", help="Picture to write.")
 def composite(section: Path, preset: str, out: Path, **given: Any) -> None:
@@ -234,7 +196,7 @@ def composite(section: Path, preset: str, out: Path, **given: Any) -> None:
     from meteoseg.channels import parse_assignment, save_png
 
     colors = parse_assignment(preset) if "=" in preset else preset
-    rgb = paint(_open(section, given), colors)
+    rgb = paint(open_given(section, given), colors)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_png(rgb, out)
     click.echo(f"wrote {out} ({rgb.shape[0]} x {rgb.shape[1]} px, rows x cols)", err=True)
@@ -279,6 +241,45 @@ def train(config: Path, out: Path) -> None:
 
 
 @main.command()
+@section_options
+@finetune_options
+def finetune(section: Path, labels: Path, out: Path, **given: Any) -> None:
+    r"""Fine-tune a model on your own labels of one section, scribbles included; minutes on a processor.
+
+    A side of the section is held out and scored before and after. RUN is then a complete model:
+    meteoseg segment SECTION --model RUN -o OUT
+
+    \b
+    Examples
+      meteoseg finetune maps/ --labels scribbles.tif --class 1=chondrule 2=matrix -o runs/mine
+      meteoseg finetune maps/ --labels minerals.tif --kind phases --legend legend.csv -o runs/mine
+      meteoseg finetune maps/ --labels outlines.tif --kind objects --kinds objects.csv -o runs/mine
+    """
+    from meteoseg.finetuning import FineTuneOptions
+    from meteoseg.finetuning import finetune as run
+    from meteoseg.train.drawn import read_kinds, read_meaning
+
+    opened = open_given(section, given)
+    layer = "phases" if given["kind"] == "phases" else "components"
+    meaning = read_meaning(given["legend"], layer) if given["legend"] else {}
+    settings = {entry.name: given[entry.name] for entry in fields(FineTuneOptions)}
+    done = run(
+        opened,
+        labels,
+        out=out,
+        kind=given["kind"],
+        classes=meaning | pairs(given["classes"], "--class", "VALUE=NAME, e.g. 1=chondrule"),
+        kinds=read_kinds(given["kinds"]) if given["kinds"] else None,
+        unlabelled=given["unlabelled"] or None,
+        model=given["model"],
+        options=FineTuneOptions(**settings),
+        overwrite=given["overwrite"],
+        progress=True,
+    )
+    click.echo(done.summary())
+
+
+@main.command()
 @click.argument("labels", type=PathArgument, metavar="OUT|LABELS.tif")
 @click.option("--mask", "masks", type=PathArgument, multiple=True, metavar="ROI", help="Region; repeatable.")
 @click.option("--layer", type=click.Choice(["phases", "components"]), help="Layer of LABELS.tif.")
@@ -307,19 +308,37 @@ def modes(labels: Path, masks: tuple[Path, ...], out: Path | None, **given: Any)
 @click.argument("truth", type=PathArgument)
 @click.option("--kind", type=click.Choice(["phases", "components", "objects"]), default="components")
 @click.option("-o", "--out", type=PathArgument, required=True, metavar="CSV", help="Table to write.")
-def evaluate(pred: Path, truth: Path, kind: str, out: Path) -> None:
+@click.option("--boundary-px", type=click.IntRange(min=0), default=1, show_default=True, help="Band left out.")
+@click.option("--inside", type=PathArgument, metavar="MASK", help="Image, not 0 in the section: the rest is left out.")
+@click.option("--ignore", metavar="CSV|IDS", help="Objects: table label,kind of the truth, or ids like 3,17.")
+@click.option("--ignore-kind", multiple=True, metavar="KIND", help="Objects: kind that counts neither way; repeatable.")
+@click.option("--per-object", type=PathArgument, metavar="CSV", help="Objects: one row each, the worst first.")
+@click.option("--min-area-pct", type=click.FloatRange(0, 100), default=0.0, help="Least area of classes in mean_iou.")
+@click.option("--merge", multiple=True, metavar="A,B", help="Classes that are scored as one; repeatable.")
+def evaluate(pred: Path, truth: Path, out: Path, per_object: Path | None, **given: Any) -> None:
     r"""Score a segmentation against a truth; each is a label file or a folder that holds one.
 
     \b
-    Example
+    Examples
       meteoseg evaluate results/A12 maps/truth --kind objects -o scores.csv
+      meteoseg evaluate results/A12 drawn.tif --kind objects --inside mask.tif
+          --ignore drawn.csv --ignore-kind nodule --per-object objects.csv -o scores.csv
+      meteoseg evaluate results/A12 maps/truth --kind phases --min-area-pct 0.5
+          --merge kamacite,taenite -o scores.csv
     """
-    from meteoseg.measure import evaluate_files
+    from meteoseg.evaluate import evaluate_files, read_ignored
 
-    table = evaluate_files(pred, truth, kind=kind)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out, index=False)
-    click.echo(table.to_string(index=False))
+    if per_object is not None and given["kind"] != "objects":
+        raise InputError("--per-object lists objects: use it with --kind objects.")
+    ignored = read_ignored(given.pop("ignore"), given.pop("ignore_kind"))
+    found = evaluate_files(pred, truth, ignored=ignored, **given)
+    for path, table in ((out, found.scores), (per_object, found.objects)):
+        if path is not None and table is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(path, index=False)
+    click.echo(found.scores.to_string(index=False))
+    if per_object is not None and found.objects is not None:
+        click.echo(f"\nworst objects\n{found.objects.head(5).to_string(index=False)}")
 
 
 @main.command()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meteoseg.certainty import Calibration, nearest_calibration
 from meteoseg.channels import Normalisation, canonical_input, fit_normalisation
 from meteoseg.errors import ChannelError, PixelSizeError
 from meteoseg.expressions import parse_expression
@@ -86,9 +87,9 @@ class Inputs:
 def choose_grid(card: NetworkCard, section: Section) -> Regrid:
     """Choose the grid a network runs on.
 
-    A network with `um_per_px` runs on square pixels of that size; a section whose shorter side would have under
-    256 of them gets finer ones, down to the smallest size the network was trained for. Without `um_per_px` it is
-    the section's own grid.
+    A network with `um_per_px` runs on square pixels of that size, or on a coarser section's own pixels; a section
+    whose shorter side would have under 256 of them gets finer ones, down to the smallest size the network was
+    trained for. Without `um_per_px` it is the section's own grid.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def choose_grid(card: NetworkCard, section: Section) -> Regrid:
     side_um = min(length * size for length, size in zip(section.shape, size_um, strict=True))
     finest_um = min(card.um_per_px, (card.um_per_px_range or (card.um_per_px,))[0])
     um_per_px = min(card.um_per_px, max(finest_um, side_um / SMALL_SIDE_PX))
-    grid = Regrid.onto(section.shape, size_um, um_per_px)
+    grid = Regrid.at_least(section.shape, size_um, um_per_px)
     if grid.target[0] * grid.target[1] * sum(card.widths.values()) > MAX_COARSE_VALUES:
         raise PixelSizeError(
             f"At {size_um[0]:g} um per pixel '{section.name}' would be {grid.target[0]} x {grid.target[1]} pixels "
@@ -115,21 +116,48 @@ def describe_grid(card: NetworkCard, section: Section, grid: Regrid) -> str:
         return f"Network '{card.name}' ran on the section's own pixels."
     size_um = section.require_pixel_size()
     um_per_px = grid.step[0] * size_um[0]
-    way = "averaged" if grid.step[0] >= 1 else "interpolated"
-    text = f"Network '{card.name}' ran on maps {way} from {size_um[0]:g} to {um_per_px:.3g} um per pixel, and back"
+    if np.allclose(grid.step, 1):
+        text = f"Network '{card.name}' ran on the section's own pixels of {um_per_px:.3g} um"
+    else:
+        text = (
+            f"Network '{card.name}' ran on maps averaged from {size_um[0]:g} to {um_per_px:.3g} um per pixel, and back"
+        )
     low, high = card.um_per_px_range or (card.um_per_px, card.um_per_px)
-    if not 0.99 * low <= size_um[0] <= 1.01 * high and grid.step[0] < 1:
-        text += f" (it was trained on {low:g} to {high:g} um: outlines are coarser than it expects)"
+    if not 0.99 * low <= um_per_px <= 1.01 * high:
+        text += f" (it was trained on {low:g} to {high:g} um: objects look larger or smaller than it expects)"
     return text + "."
 
 
 @dataclass(frozen=True)
 class Runner:
-    """How networks are run: averaging over flips, and a function told how many tiles are done."""
+    """How networks are run: averaging over flips, and a function told how many tiles are done.
+
+    Pixels under `min_probability` become ``unclassified`` in the phases. None: as the card says; 0: no pixel, whatever
+    its lead.
+    """
 
     inputs: Inputs
     tta: bool = False
     progress: Callable[[int, int], None] | None = None
+    min_probability: float | None = None
+
+    def calibration(self, card: NetworkCard, layer: str) -> Calibration | None:
+        """Return the calibration of a layer that fits the channels of the section best; None without any."""
+        channels = self.inputs.section.channel_names if card.canonical else card.channels
+        return nearest_calibration(card.calibration, layer, channels)
+
+    def temperature(self, card: NetworkCard, layer: str) -> float:
+        """Return what divides the logits of a layer; 1 for a network that was never calibrated."""
+        found = self.calibration(card, layer)
+        return 1.0 if found is None else found.temperature
+
+    def thresholds(self, card: NetworkCard, layer: str) -> tuple[float, float]:
+        """Return the probability and the lead under which a pixel of `layer` is ``unclassified``."""
+        found = self.calibration(card, layer)
+        wanted = self.min_probability
+        if wanted == 0 or found is None:
+            return wanted or 0.0, -np.inf
+        return found.min_probability if wanted is None else wanted, found.min_lead
 
     def bands(self, network: Network, grid: Regrid) -> Iterator[tuple[int, dict[str, FloatArray]]]:
         """Yield (first row, {layer: logits (K, h, W)}) of the network's grid, top to bottom."""
@@ -139,11 +167,12 @@ class Runner:
         yield from predict_bands(network, read, grid.target, tta=self.tta, progress=self.progress)
 
     def probabilities(self, network: Network, grid: Regrid) -> dict[str, NDArray[np.float16]]:
-        """Return {layer: (K, H, W) probabilities} of the network's whole grid in half precision."""
+        """Return {layer: (K, H, W) calibrated probabilities} of the network's whole grid in half precision."""
         out = {layer: np.zeros((width, *grid.target), np.float16) for layer, width in network.card.widths.items()}
         for row, logits in self.bands(network, grid):
             for layer, values in logits.items():
-                share = sigmoid(values) if layer == "distance" else softmax(values)
+                temperature = self.temperature(network.card, layer)
+                share = sigmoid(values) if layer == "distance" else softmax(values / np.float32(temperature))
                 out[layer][:, row : row + values.shape[1]] = share
         return out
 

@@ -17,8 +17,6 @@ BoolArray = NDArray[np.bool_]
 LabelArray = NDArray[np.int32]
 
 _EIGHT = np.ones((3, 3), bool)
-#: Sigma that smooths the distance, in pixels; chosen on held-out simulated sections.
-_SMOOTH_DISTANCE_PX = 2.0
 #: Steps of the distance map when peaks are compared.
 _STEPS = 100
 
@@ -29,6 +27,7 @@ def separate_objects(
     *,
     seed_threshold: float = 0.25,
     min_depth: float = 0.08,
+    smooth_px: float = 2.0,
     min_area_px: int = 15,
 ) -> LabelArray:
     """Part touching chondrules by a seeded watershed on the distance map.
@@ -42,6 +41,8 @@ def separate_objects(
     chondrule_probability : (H, W), 0-1; an object lies where it is at least 0.5.
     distance : (H, W), 0 at the edge of a chondrule to 1 at its centre.
     seed_threshold, min_depth : in units of `distance`.
+    smooth_px : standard deviation (px) of the Gaussian that smooths the distance. All three were chosen on held-out
+        simulated sections.
 
     Returns
     -------
@@ -69,7 +70,7 @@ def separate_objects(
     inside = np.asarray(chondrule_probability >= 0.5)
     if not inside.any():
         return np.zeros(inside.shape, np.int32)
-    smooth = np.where(inside, ndi.gaussian_filter(distance.astype(np.float32), _SMOOTH_DISTANCE_PX), 0)
+    smooth = np.where(inside, ndi.gaussian_filter(distance.astype(np.float32), smooth_px), 0)
     seeds = _seeds(smooth, inside, round(seed_threshold * _STEPS), round(min_depth * _STEPS))
     labels = watershed(-smooth, seeds, mask=inside, connectivity=_EIGHT).astype(np.int32)  # type: ignore[no-untyped-call]
     return order_by_position(fill_and_drop(labels, min_area_px))

@@ -23,7 +23,6 @@ from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError
 from meteoseg.grid import Window
 from meteoseg.io import open_labels, read_labels
 from meteoseg.legend import LAYERS, Legend, default_legend, read_legend_csv
-from meteoseg.metrics import evaluate_components, evaluate_objects, evaluate_phases
 from meteoseg.modes import COLUMNS as MODES_COLUMNS
 from meteoseg.modes import BlockCounts, JointCounts, cross_table, default_block_px, modal_table
 from meteoseg.objects import measure_objects
@@ -35,6 +34,8 @@ LABEL_FILES = {
     "components": "components.ome.tif",
     "chondrules": "chondrules.ome.tif",
 }
+#: File of the top probability of a layer's networks, in percent (written where asked for).
+PROBABILITY_FILES = {layer: f"{layer}_probability.ome.tif" for layer in LAYERS}
 MODES_CSV, CHONDRULES_CSV, LEGEND_CSV = "modes.csv", "chondrules.csv", "legend.csv"
 CROSS_CSV, CLASSIFICATION_JSON, RUN_JSON = "phases_by_component.csv", "classification.json", "run.json"
 _BAND_PX = 4_000_000
@@ -267,27 +268,6 @@ def _open_file(path: Path, layer: str | None, pixel_size_um: float | None) -> La
 def read_roi(path: Path) -> NDArray[np.bool_]:
     """Read a region of interest: an image that is not 0 inside."""
     return np.asarray(read_labels(path) != 0)
-
-
-def evaluate_files(pred: Path, truth: Path, *, kind: str) -> pd.DataFrame:
-    """Score label files, or the label files of result and truth folders; columns of `meteoseg.metrics`."""
-    layer = "chondrules" if kind == "objects" else kind
-    found, known = (read_labels(_label_file(path, layer)) for path in (pred, truth))
-    if kind == "objects":
-        return evaluate_objects(found, known)
-    return evaluate_phases(found, known) if kind == "phases" else evaluate_components(found, known)
-
-
-def _label_file(path: Path, layer: str) -> Path:
-    if not path.is_dir():
-        return path
-    inside = [folder / LABEL_FILES[layer] for folder in (path, path / "truth")]
-    inside += [child / LABEL_FILES[layer] for child in sorted(path.iterdir()) if child.is_dir()]
-    files = list(dict.fromkeys(file for file in inside if file.is_file()))
-    if len(files) != 1:
-        state = "no" if not files else f"{len(files)} times a"
-        raise InputError(f"{path} holds {state} {LABEL_FILES[layer]}: name the file or its folder.")
-    return files[0]
 
 
 def classify_again(path: Path, *, prior: str = "equal") -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from meteoseg.errors import InputError, ShapeMismatchError
-from meteoseg.legend import HOLE, OUTSIDE, Legend, default_legend
 
 LabelArray = NDArray[np.integer[Any]]
 BoolArray = NDArray[np.bool_]
@@ -23,8 +22,6 @@ CountArray = NDArray[np.int64]
 UNLABELLED = 255
 #: Truth objects under this area (pixels) are ignored.
 MIN_AREA_PX = 15
-#: Name under which scores over all classes are listed.
-ALL = "all"
 
 _BAND_PX = 1 << 23
 
@@ -55,7 +52,7 @@ def confusion(
     >>> confusion(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 255]), 2, ignore=255).tolist()
     [[1, 1], [0, 1]]
     """
-    _check_shapes(pred, truth)
+    check_shapes(pred, truth)
     counts = np.zeros(n_classes**2, np.int64)
     step = max(1, _BAND_PX * len(truth) // max(1, truth.size))
     for row0 in range(0, len(truth), step):
@@ -117,7 +114,8 @@ class ObjectMatch:
     """Objects of a prediction matched one to one with those of a truth.
 
     `pairs` has the columns truth_id, pred_id, iou; the other fields list the ids that were not matched and
-    those left out (ignored truth objects, predictions that lie mostly on them).
+    those left out (ignored truth objects, predictions that lie mostly on them). `overlaps` (truth_id, pred_id,
+    iou) holds every pair of objects that share a pixel.
     """
 
     pairs: pd.DataFrame
@@ -125,6 +123,7 @@ class ObjectMatch:
     false_pred_ids: tuple[int, ...]
     ignored_truth_ids: tuple[int, ...]
     ignored_pred_ids: tuple[int, ...]
+    overlaps: pd.DataFrame
 
     @property
     def n_matched(self) -> int:
@@ -192,9 +191,9 @@ def match_objects(
     pred_px = overlap.groupby("pred")["n_px"].sum().drop(0, errors="ignore")
     ignored = set(truth_px.index[truth_px < min_area_px]) | (set(ignore_truth_ids) & set(truth_px.index))
     both = overlap[(overlap["truth"] > 0) & (overlap["pred"] > 0)]
+    union_px = both["truth"].map(truth_px) + both["pred"].map(pred_px) - both["n_px"]
+    both = both.assign(iou=both["n_px"] / union_px)
     valid = both[~both["truth"].isin(ignored)]
-    union_px = valid["truth"].map(truth_px) + valid["pred"].map(pred_px) - valid["n_px"]
-    valid = valid.assign(iou=valid["n_px"] / union_px)
     pairs = _one_to_one(valid[valid["iou"] > iou_threshold])
     on_ignored_px = both[both["truth"].isin(ignored)].groupby("pred")["n_px"].sum()
     is_ignored = on_ignored_px.reindex(pred_px.index, fill_value=0) > pred_px / 2
@@ -206,12 +205,13 @@ def match_objects(
         false_pred_ids=tuple(i for i in unmatched if not is_ignored[i]),
         ignored_truth_ids=tuple(sorted(int(i) for i in ignored)),
         ignored_pred_ids=tuple(i for i in unmatched if is_ignored[i]),
+        overlaps=both.rename(columns={"truth": "truth_id", "pred": "pred_id"})[["truth_id", "pred_id", "iou"]],
     )
 
 
 def _overlaps(pred: LabelArray, truth: LabelArray) -> pd.DataFrame:
     """Count pixels of every (truth, pred) pair that occurs but (0, 0): a sparse contingency table."""
-    _check_shapes(pred, truth)
+    check_shapes(pred, truth)
     step = max(1, _BAND_PX // max(1, truth.shape[-1]))
     parts = []
     for row0 in range(0, truth.shape[0], step):
@@ -239,118 +239,6 @@ def _one_to_one(candidates: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(sorted(kept), columns=["truth_id", "pred_id", "iou"])
 
 
-def evaluate_phases(
-    pred: LabelArray, truth: LabelArray, *, legend: Legend | None = None, boundary_px: int = 1
-) -> pd.DataFrame:
-    """Score a phase map; pixels whose truth is ``outside`` or unlabelled (255) are left out.
-
-    Parameters
-    ----------
-    pred, truth : (H, W) ids of `legend` (the shipped one by default).
-    boundary_px : width of the band along truth boundaries that pixel scores leave out; 0 for none.
-
-    Returns
-    -------
-    Tidy table class, metric, value. Per class that occurs: iou, dice, precision, recall (fractions),
-    area_pct_truth, area_pct_pred, modal_error_pct (without band, ``hole`` left out). Class ``all``:
-    accuracy, mean_iou (over classes in the truth), mean_modal_error_pct, n_px (scored).
-
-    Raises
-    ------
-    ShapeMismatchError : arrays of different shapes.
-    InputError : labels outside the legend.
-    """
-    legend = legend or default_legend("phases")
-    return _evaluate_layer(pred, truth, legend, where=truth != legend[OUTSIDE].id, boundary_px=boundary_px)
-
-
-def evaluate_components(
-    pred: LabelArray, truth: LabelArray, *, legend: Legend | None = None, boundary_px: int = 1
-) -> pd.DataFrame:
-    """Score a component map; ``outside`` is a class of its own, unlabelled pixels (255) are left out.
-
-    The table is that of `evaluate_phases`; ``dice`` of class ``chondrule`` is that of chondrules against the
-    rest.
-    """
-    legend = legend or default_legend("components")
-    return _evaluate_layer(pred, truth, legend, where=np.ones(truth.shape, bool), boundary_px=boundary_px)
-
-
-def _evaluate_layer(
-    pred: LabelArray, truth: LabelArray, legend: Legend, *, where: BoolArray, boundary_px: int
-) -> pd.DataFrame:
-    n_classes = max(legend.ids) + 1
-    matrix_all = confusion(pred, truth, n_classes, ignore=UNLABELLED, where=where)
-    inner = where & ~boundary_band(truth, boundary_px)
-    matrix = confusion(pred, truth, n_classes, ignore=UNLABELLED, where=inner)
-    in_modes = np.array([i in legend.ids and legend.name_of(i) not in (OUTSIDE, HOLE) for i in range(n_classes)])
-    truth_pct, pred_pct = (_percent(matrix_all.sum(axis=axis) * in_modes) for axis in (1, 0))
-    scores = {
-        "iou": iou(matrix),
-        "dice": dice(matrix),
-        "precision": _ratio(np.diag(matrix), matrix.sum(axis=0)),
-        "recall": _ratio(np.diag(matrix), matrix.sum(axis=1)),
-        "area_pct_truth": np.where(in_modes, truth_pct, np.nan),
-        "area_pct_pred": np.where(in_modes, pred_pct, np.nan),
-        "modal_error_pct": np.where(in_modes, pred_pct - truth_pct, np.nan),
-    }
-    occurs = (matrix_all.sum(axis=0) + matrix_all.sum(axis=1)) > 0
-    rows: list[tuple[str, str, float]] = []
-    for label_id in np.flatnonzero(occurs):
-        name = legend.name_of(int(label_id))
-        rows += [(name, metric, float(values[label_id])) for metric, values in scores.items()]
-    error_pct = np.abs(scores["modal_error_pct"])[occurs & in_modes]
-    in_truth = matrix.sum(axis=1) > 0
-    rows += [
-        (ALL, "accuracy", _share(int(np.trace(matrix)), int(matrix.sum()))),
-        (ALL, "mean_iou", _mean(scores["iou"][in_truth])),
-        (ALL, "mean_modal_error_pct", _mean(error_pct)),
-        (ALL, "n_px", float(matrix.sum())),
-    ]
-    return pd.DataFrame(rows, columns=["class", "metric", "value"])
-
-
-def evaluate_objects(
-    pred: LabelArray,
-    truth: LabelArray,
-    *,
-    iou_threshold: float = 0.5,
-    ignore_truth_ids: Iterable[int] = (),
-    min_area_px: int = MIN_AREA_PX,
-    boundary_px: int = 1,
-) -> pd.DataFrame:
-    """Score a map of object ids: matching as in `match_objects`, and Dice of objects against the rest.
-
-    Dice leaves out ignored truth objects and, `boundary_px` wide, the band along truth outlines.
-
-    Returns
-    -------
-    Tidy table class (``chondrule``), metric, value: n_truth, n_pred, tp, fp, fn, precision, recall, f1,
-    mean_iou_matched, pq, dice.
-    """
-    match = match_objects(
-        pred, truth, iou_threshold=iou_threshold, ignore_truth_ids=ignore_truth_ids, min_area_px=min_area_px
-    )
-    where = ~np.isin(truth, match.ignored_truth_ids) & ~boundary_band(truth, boundary_px)
-    matrix = confusion((pred > 0).astype(np.uint8), (truth > 0).astype(np.uint8), 2, where=where)
-    n_missed, n_false = len(match.missed_truth_ids), len(match.false_pred_ids)
-    values = {
-        "n_truth": match.n_matched + n_missed,
-        "n_pred": match.n_matched + n_false,
-        "tp": match.n_matched,
-        "fp": n_false,
-        "fn": n_missed,
-        "precision": match.precision,
-        "recall": match.recall,
-        "f1": match.f1,
-        "mean_iou_matched": match.mean_iou,
-        "pq": match.pq,
-        "dice": float(dice(matrix)[1]),
-    }
-    rows = [("chondrule", metric, float(value)) for metric, value in values.items()]
-    return pd.DataFrame(rows, columns=["class", "metric", "value"])
-
-
 def expected_calibration_error(confidence: FloatArray, is_correct: BoolArray, *, n_bins: int = 15) -> float:
     """Return the mean gap between confidence and accuracy over equal bins, weighted by pixels (0 to 1).
 
@@ -371,7 +259,7 @@ def expected_calibration_error(confidence: FloatArray, is_correct: BoolArray, *,
     >>> round(expected_calibration_error(np.full(10, 0.9), np.arange(10) < 7), 3)
     0.2
     """
-    _check_shapes(confidence, is_correct)
+    check_shapes(confidence, is_correct)
     values = np.asarray(confidence, float).ravel()
     if values.size == 0 or not (np.min(values) >= 0 and np.max(values) <= 1):
         raise InputError("Confidences must be probabilities between 0 and 1, at least one: check the input.")
@@ -380,7 +268,13 @@ def expected_calibration_error(confidence: FloatArray, is_correct: BoolArray, *,
     return float(np.abs(gap).sum() / values.size)
 
 
-def _check_shapes(pred: NDArray[Any], truth: NDArray[Any]) -> None:
+def check_shapes(pred: NDArray[Any], truth: NDArray[Any]) -> None:
+    """Refuse a prediction and a truth of different shapes.
+
+    Raises
+    ------
+    ShapeMismatchError : they differ.
+    """
     if pred.shape != truth.shape:
         raise ShapeMismatchError(
             f"The prediction is {_size(pred.shape)} (rows x cols) but the truth is {_size(truth.shape)}: "
@@ -398,11 +292,3 @@ def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> FloatArray:
 
 def _share(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
-
-
-def _percent(counts: CountArray) -> FloatArray:
-    return np.asarray(100 * counts / max(1, int(counts.sum())))
-
-
-def _mean(values: FloatArray) -> float:
-    return float(values.mean()) if values.size else float("nan")

@@ -18,7 +18,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from meteoseg._version import __version__
+from meteoseg.certainty import Calibration
 from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.fusion import ByModality, TwoEncoderUnet, check_fusion, modality_planes
 
 LOGGER = logging.getLogger(__name__)
 
@@ -47,7 +49,9 @@ class NetworkCard:
     um_per_px : grid the network runs on, or None for the section's own grid.
     um_per_px_range : pixel sizes (um) it was trained for, or None where not stated.
     pixel_width : planes of the full-resolution branch beside the UNet (5 x 5 px field), 0 for none.
+    fusion : ``early`` (one encoder for all channels) or ``late`` (one for BSE, one for the elements).
     tile_px, margin_px : window of a prediction, and overlap that hides the border effects.
+    calibration : how sure it may be of its layers, for several sets of channels (`meteoseg.certainty`).
     """
 
     name: str
@@ -61,8 +65,10 @@ class NetworkCard:
     encoder: str = DEFAULT_ENCODER
     decoder_channels: tuple[int, ...] = DEFAULT_DECODER_CHANNELS
     pixel_width: int = 0
+    fusion: str = "early"
     tile_px: int = 512
     margin_px: int = 64
+    calibration: tuple[Calibration, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name or "." in self.name:
@@ -74,6 +80,7 @@ class NetworkCard:
                 raise UnknownNameError.of("network layer", layer, NETWORK_LAYERS)
             if layer != "distance" and len(self.classes(layer)) < 2:
                 raise InputError(f"Network '{self.name}' delivers {layer} and needs at least two classes for it.")
+        check_fusion(self.fusion, self.channels)
 
     def classes(self, layer: str) -> tuple[str, ...]:
         """Return the class names of `layer` (``distance`` has the single plane of that name)."""
@@ -87,6 +94,13 @@ class NetworkCard:
     def widths(self) -> dict[str, int]:
         """Number of logit planes of each layer, in the order of the output."""
         return {layer: len(self.classes(layer)) for layer in self.layers}
+
+    def delivers_like(self, other: NetworkCard) -> bool:
+        """Tell whether the probabilities of both may be averaged: same layers, classes and grid."""
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("layers", "component_classes", "phase_classes", "um_per_px")
+        )
 
 
 @dataclass(frozen=True)
@@ -129,10 +143,15 @@ class ModelCard:
         """
         try:
             data = json.loads(text)
-            networks = tuple(_from_lists(NetworkCard, network) for network in data.pop("networks"))
+            networks = tuple(_network_card(network) for network in data.pop("networks"))
             return _from_lists(cls, data | {"networks": networks})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"The model card cannot be read ({error}): the file is damaged or too new.") from error
+
+
+def _network_card(data: Mapping[str, Any]) -> NetworkCard:
+    calibration = tuple(_from_lists(Calibration, entry) for entry in data.get("calibration", ()))
+    return _from_lists(NetworkCard, {**data, "calibration": calibration})
 
 
 def _from_lists(kind: type[_Card], data: Mapping[str, Any]) -> _Card:
@@ -145,7 +164,8 @@ class Network(nn.Module):
 
     The UNet halves the resolution in its first layer, so it sees textures better than the chemistry of a pixel.
     The branch (two 3 x 3 convolutions) sees a pixel and its neighbours only; the logits of both add, as a
-    log-prior from the surroundings and a log-likelihood from the pixel do.
+    log-prior from the surroundings and a log-likelihood from the pixel do. With late fusion UNet and branch have
+    an encoder each for BSE and for the elements (`meteoseg.fusion`).
 
     Examples
     --------
@@ -161,13 +181,7 @@ class Network(nn.Module):
     def __init__(self, card: NetworkCard, *, pretrained: bool = False) -> None:
         super().__init__()
         self.card = card
-        self.unet = smp.Unet(
-            encoder_name=card.encoder,
-            encoder_weights=_pretrained_weights(card.encoder) if pretrained else None,
-            decoder_channels=card.decoder_channels,
-            in_channels=len(card.channels),
-            classes=sum(card.widths.values()),
-        )
+        self.unet = _unet(card, _pretrained_weights(card.encoder) if pretrained else None)
         self.pixel = _pixel_branch(card) if card.pixel_width else None
 
     def forward(self, image: Tensor) -> Tensor:
@@ -181,15 +195,34 @@ class Network(nn.Module):
         return dict(zip(self.card.widths, parts, strict=True))
 
 
-def _pixel_branch(card: NetworkCard) -> nn.Sequential:
-    width, classes = card.pixel_width, sum(card.widths.values())
-    return nn.Sequential(
-        nn.Conv2d(len(card.channels), width, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(width, width, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(width, classes, 1),
+def _unet(card: NetworkCard, weights: str | bool | None) -> nn.Module:
+    classes = sum(card.widths.values())
+    if card.fusion == "late":
+        planes = modality_planes(card.channels)
+        return TwoEncoderUnet(planes, card.encoder, card.decoder_channels, classes=classes, weights=weights)
+    unet: nn.Module = smp.Unet(
+        encoder_name=card.encoder,
+        encoder_weights=weights,
+        decoder_channels=card.decoder_channels,
+        in_channels=len(card.channels),
+        classes=classes,
     )
+    return unet
+
+
+def _pixel_branch(card: NetworkCard) -> nn.Module:
+    width, classes = card.pixel_width, sum(card.widths.values())
+
+    def make(n_planes: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(n_planes, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, classes, 1),
+        )
+
+    return ByModality(modality_planes(card.channels), make) if card.fusion == "late" else make(len(card.channels))
 
 
 def _pretrained_weights(encoder: str) -> str | bool:

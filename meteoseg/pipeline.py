@@ -27,6 +27,7 @@ from meteoseg.measure import (
     LABEL_FILES,
     LEGEND_CSV,
     MODES_CSV,
+    PROBABILITY_FILES,
     RUN_JSON,
     LabelLayers,
     classify_folder,
@@ -131,7 +132,8 @@ class _Plan:
     legends: dict[str, Legend]
     phase_table: NDArray[np.uint8]
     parameters: dict[str, Any]
-    tta: bool
+    runner: Runner
+    probabilities: bool
     steps: Steps
 
 
@@ -145,6 +147,8 @@ def segment(
     name: str | None = None,
     overwrite: bool = False,
     tta: bool = False,
+    min_probability: float | None = None,
+    probabilities: bool = False,
     progress: bool = False,
 ) -> Result:
     """Segment a section and write its result folder ``out/name``.
@@ -159,6 +163,9 @@ def segment(
     name : of the result folder; default: the section's name.
     overwrite : replace a result folder that is not empty.
     tta : average the networks over flips and rotations.
+    min_probability : phases that a network is less sure of become ``unclassified``; 0: none; None: the thresholds
+        of the model's card.
+    probabilities : also write how sure the networks are of each pixel, in percent.
     progress : tell about the steps on stderr.
 
     Raises
@@ -171,7 +178,8 @@ def segment(
         opened = _open(source, name)
         section = opened if isinstance(opened, Section) else opened.section
         target = None if out is None else output_folder(Path(out), section.name, overwrite=overwrite)
-        plan = _check(opened, model, standards, legend, tta=tta, steps=steps)
+        options = {"tta": tta, "min_probability": min_probability, "probabilities": probabilities}
+        plan = _check(opened, model, standards, legend, options=options, steps=steps)
     if target is not None:
         return Result(_make(plan, target))
     parent = Path(tempfile.mkdtemp(prefix="meteoseg-"))
@@ -195,12 +203,15 @@ def _check(
     standards: Path | str | None,
     legend: Path | str | LegendEdit | None,
     *,
-    tta: bool,
+    options: dict[str, Any],
     steps: Steps,
 ) -> _Plan:
     """Check everything that a run needs, the quick checks first."""
     section = opened if isinstance(opened, Section) else opened.section
     section.require_pixel_size()
+    least = options["min_probability"]
+    if least is not None and not 0 <= least < 1:
+        raise InputError(f"A least probability of {least} is not possible: give 0 (off) or more, and less than 1.")
     phases, phase_table = _edited_phases(legend)
     loaded = model if isinstance(model, Model) else load_model(model)
     Inputs(opened).check(loaded.card)
@@ -210,10 +221,12 @@ def _check(
     parameters = {
         "standards": None if standards is None else str(standards),
         "legend": str(legend) if isinstance(legend, Path | str) else None,
-        "tta": tta,
+        **options,
     }
     legends = {"phases": phases, "components": default_legend("components")}
-    return _Plan(section, inputs, loaded, phase_maker, legends, phase_table, parameters, tta, steps)
+    runner = Runner(inputs, tta=options["tta"], progress=steps.tiles, min_probability=least)
+    keep = options["probabilities"]
+    return _Plan(section, inputs, loaded, phase_maker, legends, phase_table, parameters, runner, keep, steps)
 
 
 def _edited_phases(legend: Path | str | LegendEdit | None) -> tuple[Legend, NDArray[np.uint8]]:
@@ -231,8 +244,9 @@ def _make(plan: _Plan, target: Path) -> Path:
     started = now()
     with complete_or_absent(target) as folder:
         scratch = Scratch(folder / "scratch", plan.section.shape)
-        runner = Runner(plan.inputs, tta=plan.tta, progress=plan.steps.tiles)
-        labels = Segmenter(plan.section, plan.model, runner, scratch, plan.steps, plan.phase_maker).run()
+        labels = Segmenter(
+            plan.section, plan.model, plan.runner, scratch, plan.steps, plan.phase_maker, plan.probabilities
+        ).run()
         with plan.steps("label images"):
             _write_labels(plan, labels, folder)
         with plan.steps("tables"):
@@ -242,6 +256,7 @@ def _make(plan: _Plan, target: Path) -> Path:
         with plan.steps("report"):
             notes = list(dict.fromkeys([*plan.section.notes, *labels.notes]))
             run = _provenance(plan, notes, started)
+            run["certainty"] = {layer: sure.facts() for layer, sure in labels.certainty.items()}
             _write_report(plan, labels, folder, modes=modes, answer=answer, run=run)
         run |= {"timings_s": plan.steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
         del labels
@@ -256,26 +271,29 @@ def _images(labels: LabelImages) -> dict[str, NDArray[Any]]:
 
 
 def _write_labels(plan: _Plan, labels: LabelImages, folder: Path) -> None:
-    """Apply the user's phase legend and write the label images."""
+    """Apply the user's phase legend and write the label images, and the probabilities where they were kept."""
+    if labels.phases is not None:
+        for window in row_bands(plan.section.shape):
+            labels.phases[window.slices] = plan.phase_table[labels.phases[window.slices]]
     for layer, image in _images(labels).items():
         dtype = np.dtype(np.uint32 if layer == "chondrules" else np.uint8)
-        writer = BandWriter(
-            folder / LABEL_FILES[layer],
-            plan.section.shape,
-            dtype,
-            pixel_size_um=plan.section.pixel_size_um,
-            name=layer,
-        )
-        try:
-            for window in row_bands(plan.section.shape):
-                if layer == "phases":
-                    image[window.slices] = plan.phase_table[image[window.slices]]
-                writer.write(np.asarray(image[window.slices]).astype(dtype))
-        except BaseException:
-            writer.abort()
-            raise
-        writer.close()
+        _write_image(plan, folder / LABEL_FILES[layer], image, dtype=dtype)
+    for layer, image in labels.probabilities.items():
+        _write_image(plan, folder / PROBABILITY_FILES[layer], image, dtype=np.dtype(np.uint8))
     write_legend_csv(folder / LEGEND_CSV, *(plan.legends[layer] for layer in _layers(labels)))
+
+
+def _write_image(plan: _Plan, path: Path, image: NDArray[Any], *, dtype: np.dtype[Any]) -> None:
+    """Write an image of the section's shape, band by band."""
+    shape, name = plan.section.shape, path.name.partition(".")[0]
+    writer = BandWriter(path, shape, dtype, pixel_size_um=plan.section.pixel_size_um, name=name)
+    try:
+        for window in row_bands(shape):
+            writer.write(np.asarray(image[window.slices]).astype(dtype))
+    except BaseException:
+        writer.abort()
+        raise
+    writer.close()
 
 
 def _layers(labels: LabelImages) -> list[str]:

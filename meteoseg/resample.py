@@ -83,6 +83,18 @@ class Regrid:
         rows, cols = (max(1, int(np.ceil(length / size - 1e-6))) for length, size in zip(shape, step, strict=True))
         return cls(shape, (rows, cols), step)
 
+    @classmethod
+    def at_least(cls, shape: tuple[int, int], pixel_size_um: tuple[float, float], um_per_px: float) -> Regrid:
+        """Average finer pixels to squares of `um_per_px`; pixels as large or larger stay as they are (made square).
+
+        Examples
+        --------
+        >>> Regrid.at_least((100, 80), (5.0, 5.0), 10.0).target, Regrid.at_least((100, 80), (25.0, 25.0), 10.0).target
+        ((50, 40), (100, 80))
+        """
+        own_um = float(np.sqrt(pixel_size_um[0] * pixel_size_um[1]))
+        return cls.onto(shape, pixel_size_um, max(um_per_px, own_um))
+
     def inverse(self) -> Regrid:
         """Return the way back."""
         return Regrid(self.target, self.source, (1 / self.step[0], 1 / self.step[1]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from meteoseg.certainty import Certainty, top_of_logits, top_of_shares
 from meteoseg.grid import Window
 from meteoseg.inference import Runner, choose_grid, describe_grid
 from meteoseg.labelling import ComponentMaps, empty_field, make_component_maps, settle_objects, wide_holes
-from meteoseg.legend import HOLE, OUTSIDE, Legend, default_legend
+from meteoseg.legend import HOLE, OUTSIDE, UNCLASSIFIED, default_legend
 from meteoseg.models import Model, Network
 from meteoseg.resample import Regrid
 from meteoseg.section import Section
@@ -56,13 +57,18 @@ class Scratch:
 
 @dataclass
 class LabelImages:
-    """Label images of one section (H, W); a layer that nothing delivers is None."""
+    """Label images of one section (H, W); a layer that nothing delivers is None.
+
+    `probabilities` holds, where asked for, the top probability of networks in percent; `certainty` its mean.
+    """
 
     inside: NDArray[np.bool_]
     phases: NDArray[np.uint8] | None = None
     components: NDArray[np.uint8] | None = None
     chondrules: NDArray[np.int32] | None = None
     notes: list[str] = field(default_factory=list)
+    probabilities: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    certainty: dict[str, Certainty] = field(default_factory=dict)
 
 
 def row_bands(shape: tuple[int, int], band_px: int = BAND_PX) -> Iterator[Window]:
@@ -87,6 +93,7 @@ class Segmenter:
     scratch: Scratch
     step: Callable[[str], AbstractContextManager[None]]
     phase_maker: PhaseMaker | None = None
+    keep_probabilities: bool = False
 
     def run(self) -> LabelImages:
         """Make all label images."""
@@ -105,6 +112,7 @@ class Segmenter:
                 maps = self._component_maps(labels, networks, coarse)
             with self.step("chondrules"):
                 self._draw_components(labels, maps)
+        labels.notes.extend(note for sure in labels.certainty.values() if (note := sure.note()))
         for layer in ("phases", "components"):
             if getattr(labels, layer) is None:
                 labels.notes.append(f"Model '{self.model.card.name}' delivers no {layer}: that layer is left out.")
@@ -146,23 +154,53 @@ class Segmenter:
             for window in row_bands(self.section.shape):
                 yield window, self.phase_maker.draw(self.section, window)
         elif network is not None:
-            for window, share in self._phase_shares(network, coarse, labels):
-                yield window, _best(share, network.card.phase_classes, default_legend("phases"))
+            classes = network.card.phase_classes
+            ids = np.array([default_legend("phases")[name].id for name in classes], np.uint8)
+            least, least_lead = self.runner.thresholds(network.card, "phases")
+            keep = self._keeper(network, "phases", labels)
+            for window, best, top, lead in self._best_phases(network, coarse, labels):
+                keep(window, top, labels.inside[window.slices])
+                unsure = (top < least) | (lead < least_lead)
+                yield window, np.where(unsure, default_legend("phases")[UNCLASSIFIED].id, ids[best])
 
-    def _phase_shares(
+    def _best_phases(
         self, network: Network, coarse: CoarseMaps, labels: LabelImages
-    ) -> Iterator[tuple[Window, NDArray[Any]]]:
-        """Yield windows of the section's own grid with (K, h, W) logits or probabilities of the phases."""
+    ) -> Iterator[tuple[Window, NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]]:
+        """Yield windows of the section's own grid with the best phase, its probability and its lead, (h, W) each.
+
+        `outside` is not chosen here, other evidence decides it. On another grid the lead is not known: infinite.
+        """
         grid = self._grid(network, labels)
         width = self.section.shape[1]
+        excluded = [index for index, name in enumerate(network.card.phase_classes) if name == OUTSIDE]
         if grid.step == (1.0, 1.0) and "components" not in network.card.layers:
+            temperature = self.runner.temperature(network.card, "phases")
             for row, logits in self.runner.bands(network, grid):
-                yield Window(row, 0, logits["phases"].shape[1], width), logits["phases"]
+                window = Window(row, 0, logits["phases"].shape[1], width)
+                yield window, *top_of_logits(np.asarray(logits["phases"], np.float32), temperature, excluded)
             return
         coarse[network.card.name] = self.runner.probabilities(network, grid)
         values, back = coarse[network.card.name]["phases"], grid.inverse()
         for window in row_bands(self.section.shape, BAND_PX // 4):
-            yield window, back.read(lambda w: values[(slice(None), *w.slices)], window)
+            share = back.read(lambda w: values[(slice(None), *w.slices)], window)
+            best, top = top_of_shares(np.asarray(share, np.float32), excluded)
+            yield window, best, top, np.full_like(top, np.inf)
+
+    def _keeper(
+        self, network: Network, layer: str, labels: LabelImages
+    ) -> Callable[[Window, NDArray[np.float32], NDArray[np.bool_]], None]:
+        """Return what takes in the top probabilities (h, W) of windows, and which pixels of them count."""
+        sure = labels.certainty[layer] = Certainty(layer, self.runner.calibration(network.card, layer))
+        image = self.scratch.array(f"{layer}_probability", np.uint8) if self.keep_probabilities else None
+        if image is not None:
+            labels.probabilities[layer] = image
+
+        def keep(window: Window, top: NDArray[np.float32], counts: NDArray[np.bool_]) -> None:
+            sure.add(top[counts])
+            if image is not None:
+                image[window.slices] = np.where(counts, np.rint(100 * top), 0)
+
+        return keep
 
     def _grid(self, network: Network, labels: LabelImages) -> Regrid:
         grid = choose_grid(network.card, self.section)
@@ -176,6 +214,7 @@ class Segmenter:
         name = network.card.name
         grid = choose_grid(network.card, self.section) if name in coarse else self._grid(network, labels)
         maps = coarse[name] if name in coarse else self._mean_probabilities(network, grid)
+        self._keep_components(network, maps["components"], grid, labels)
         return make_component_maps(
             maps["components"],
             maps["distance"][0] if "distance" in maps else None,
@@ -186,15 +225,20 @@ class Segmenter:
             hole_share=self._hole_share(labels, grid),
         )
 
+    def _keep_components(self, network: Network, share: NDArray[Any], grid: Regrid, labels: LabelImages) -> None:
+        """Take in how sure the networks are of the components, (K, h, w) on `grid`."""
+        keep, back = self._keeper(network, "components", labels), grid.inverse()
+        classes = network.card.component_classes
+        best, top = top_of_shares(np.array(share, np.float32))
+        is_section = best != (classes.index(OUTSIDE) if OUTSIDE in classes else -1)
+        for window in row_bands(self.section.shape):
+            fine = back.read(lambda w: top[None, *w.slices], window)[0]
+            keep(window, np.clip(fine, 0, 1), labels.inside[window.slices] & back.nearest(is_section, window))
+
     def _mean_probabilities(self, network: Network, grid: Regrid) -> dict[str, NDArray[Any]]:
         """Average the probabilities of all networks of the model that deliver the same as `network` (an ensemble)."""
         card = network.card
-        same = [
-            other
-            for other in self.model.networks.values()
-            if (other.card.layers, other.card.component_classes, other.card.um_per_px)
-            == (card.layers, card.component_classes, card.um_per_px)
-        ]
+        same = [other for other in self.model.networks.values() if other.card.delivers_like(card)]
         found = [self.runner.probabilities(other, grid) for other in same]
         return {
             layer: np.stack([maps[layer] for maps in found]).mean(axis=0, dtype=np.float32) for layer in card.layers
@@ -229,10 +273,3 @@ class Segmenter:
         outer = window.padded(_HOLE_HALO_PX, self.section.shape)
         is_hole = phases[outer.slices] == default_legend("phases")[HOLE].id
         return wide_holes(is_hole)[window.within(outer)]
-
-
-def _best(share: NDArray[Any], classes: Sequence[str], legend: Legend) -> NDArray[np.uint8]:
-    """Most probable class; `outside` is not chosen here, other evidence decides it."""
-    ids = np.array([legend[name].id for name in classes], np.uint8)
-    allowed = [index for index, name in enumerate(classes) if name != OUTSIDE]
-    return np.asarray(ids[allowed][np.argmax(share[allowed], axis=0)])

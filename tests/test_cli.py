@@ -17,8 +17,8 @@ CONTRACT = {
     "classification.json", "report.html", "run.json",
 }  # fmt: skip
 COMMANDS = (
-    "inspect", "segment", "batch", "composite", "calibrate", "train", "modes", "evaluate", "simulate", "classify",
-    "fetch", "demo",
+    "inspect", "segment", "batch", "composite", "calibrate", "train", "finetune", "modes", "evaluate", "simulate",
+    "classify", "fetch", "demo",
 )  # fmt: skip
 
 

@@ -19,11 +19,11 @@ LEVELS = {
     for level, names in {
         0: "_version errors legend section grid elements syntax expressions sampling mineraldata",
         1: "io register channels simulate minerals tiles stitch resample instances labelling objects "
-        "stereology modes metrics classify report output provenance measure fetch",
-        2: "models",
+        "stereology modes metrics scores certainty classify report output provenance measure evaluate fetch",
+        2: "models fusion",
         3: "predict inference train",
-        4: "segmenting illustrate pipeline batch",
-        5: "cli __main__",
+        4: "segmenting illustrate pipeline batch drawnscores finetuning",
+        5: "options cli __main__",
     }.items()
     for name in names.split()
 }
@@ -35,12 +35,18 @@ FLOW = {
     "report": {"objects"},
     "minerals": {"io"},
     "simulate": {"io"},
-    "measure": {"io", "objects", "modes", "metrics", "classify"},
+    "measure": {"io", "objects", "modes", "classify"},
+    "scores": {"metrics"},
+    "evaluate": {"io", "measure", "scores"},
+    "models": {"fusion"},
     "inference": {"predict"},
     "train": {"predict"},
     "illustrate": {"segmenting"},
     "pipeline": {"segmenting", "illustrate"},
     "batch": {"pipeline"},
+    "drawnscores": {"segmenting"},
+    "finetuning": {"drawnscores"},
+    "cli": {"options"},
     "__main__": {"cli"},
 }
 #: Level 0 is ordered by itself: each may import those before it.

@@ -14,7 +14,6 @@ from meteoseg.measure import (
     LabelLayers,
     classify_again,
     count_modes,
-    evaluate_files,
     modes_again,
     result_folders,
 )
@@ -128,16 +127,7 @@ def test_one_layer_has_no_cross_table() -> None:
     assert area_pct(modes, "phases", "olivine") == 100
 
 
-@pytest.mark.parametrize("kind", ["phases", "components", "objects"])
-def test_a_result_scores_perfectly_against_itself(result: Path, kind: str) -> None:
-    table = evaluate_files(result.parent, result, kind=kind)
-    assert table[table["metric"].isin(["iou", "dice", "f1", "pq"])]["value"].dropna().tolist()
-    assert table[table["metric"].isin(["iou", "dice", "f1", "pq"])]["value"].dropna().eq(1).all()
-
-
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no chondrules"):
-        evaluate_files(tmp_path, tmp_path, kind="objects")
     with pytest.raises(InputError, match="no results"):
         modes_again(tmp_path)
 

@@ -15,9 +15,6 @@ from meteoseg.metrics import (
     boundary_band,
     confusion,
     dice,
-    evaluate_components,
-    evaluate_objects,
-    evaluate_phases,
     expected_calibration_error,
     iou,
     match_objects,
@@ -29,10 +26,6 @@ def squares(*corners, side=5, shape=(20, 34)):
     for object_id, (row, col) in enumerate(corners, start=1):
         labels[row : row + side, col : col + side] = object_id
     return labels
-
-
-def value(table, name, metric):
-    return table.set_index(["class", "metric"])["value"][(name, metric)]
 
 
 def test_confusion_rows_are_the_truth():
@@ -123,6 +116,12 @@ def test_swapping_prediction_and_truth_swaps_precision_and_recall(seed):
     assert there.pq == pytest.approx(back.pq)
 
 
+def test_overlaps_of_every_pair_are_known_whether_matched_or_not():
+    truth, pred = squares((2, 2), (2, 15)), squares((3, 2), (2, 18))
+    overlaps = match_objects(pred, truth, ignore_truth_ids=[2]).overlaps
+    assert overlaps.values.tolist() == [[1, 1, pytest.approx(2 / 3)], [2, 2, pytest.approx(0.25)]]
+
+
 def test_row_bands_do_not_change_the_match(monkeypatch):
     truth, pred = squares((2, 2), (4, 15), (10, 8)), squares((3, 2), (4, 15), (11, 9))
     whole = match_objects(pred, truth)
@@ -142,54 +141,6 @@ def test_no_objects_score_nan_not_one():
     assert np.isnan(match.precision)
 
 
-def test_object_table():
-    truth, pred = squares((2, 2), (2, 15), side=8), squares((2, 2), side=8)
-    table = evaluate_objects(pred, truth)
-    assert list(table.columns) == ["class", "metric", "value"]
-    expected = {"n_truth": 2, "n_pred": 1, "tp": 1, "fp": 0, "fn": 1, "precision": 1, "recall": 0.5, "pq": 2 / 3}
-    for metric, number in expected.items():
-        assert value(table, "chondrule", metric) == pytest.approx(number)
-    # inner pixels: 36 of 36 + 36 found
-    assert value(table, "chondrule", "dice") == pytest.approx(2 / 3)
-    assert value(evaluate_objects(pred, truth, ignore_truth_ids=[2]), "chondrule", "dice") == 1
-
-
-def test_phase_table():
-    truth = np.ones((12, 30), np.uint8)
-    truth[:, 10:20], truth[:, 20:24], truth[:, 24:27], truth[:, 27:] = 8, 31, 0, 255
-    pred = truth.copy()
-    pred[truth == 255] = 2
-    pred[:, 5:10] = 2
-    table = evaluate_phases(pred, truth, boundary_px=0)
-    assert value(table, "olivine", "recall") == 0.5
-    assert value(table, "low-Ca pyroxene", "iou") == 0
-    assert value(table, "olivine", "area_pct_truth") == 50
-    assert value(table, "olivine", "modal_error_pct") == -25
-    assert np.isnan(value(table, "hole", "area_pct_truth"))
-    assert value(table, "all", "accuracy") == pytest.approx(19 / 24)
-    assert value(table, "all", "mean_iou") == pytest.approx((0.5 + 1 + 1) / 3)
-    assert value(table, "all", "mean_modal_error_pct") == pytest.approx((25 + 25 + 0) / 3)
-    assert value(table, "all", "n_px") == 24 * 12
-    banded = evaluate_phases(pred, truth)
-    # each side of the drawn boundaries at columns 10, 20, 24 loses a column
-    assert value(banded, "all", "n_px") == (24 - 5) * 12
-    assert value(banded, "olivine", "area_pct_truth") == 50
-
-
-def test_component_table_counts_outside():
-    truth = np.full((10, 30), 7, np.uint8)
-    truth[:, :10], truth[:, 10:20] = 0, 2
-    pred = truth.copy()
-    pred[:, 8:10] = 2
-    table = evaluate_components(pred, truth, boundary_px=0)
-    assert value(table, "chondrule", "dice") == pytest.approx(2 * 100 / (100 + 120))
-    assert value(table, "outside", "iou") == pytest.approx(0.8)
-    assert value(table, "matrix", "iou") == 1
-    # outside pixels are no part of the modes of the truth
-    assert value(table, "chondrule", "area_pct_truth") == 50
-    assert value(table, "chondrule", "area_pct_pred") == pytest.approx(100 * 120 / 220)
-
-
 def test_calibration_error_by_hand():
     confidence = np.array([0.55, 0.55, 0.95, 0.95])
     is_correct = np.array([True, False, True, True])
@@ -204,12 +155,8 @@ def test_bad_input_is_named():
     truth = squares((2, 2))
     with pytest.raises(ShapeMismatchError, match=r"prediction is 19 x 34 .* truth is 20 x 34"):
         match_objects(truth[1:], truth)
-    with pytest.raises(ShapeMismatchError, match="give both on one grid"):
-        evaluate_phases(truth[1:], truth)
-    with pytest.raises(ShapeMismatchError, match="give both on one grid"):
-        evaluate_components(truth[1:], truth)
-    with pytest.raises(InputError, match="prediction has labels 40 to 40; 0 to 32 are allowed"):
-        evaluate_phases(np.where(truth > 0, 40, 0), truth)
+    with pytest.raises(InputError, match="prediction has labels 0 to 40; 0 to 32 are allowed"):
+        confusion(np.where(truth > 0, 40, 0), truth, 33)
     with pytest.raises(InputError, match="truth has ids outside"):
         match_objects(truth, -truth)
     with pytest.raises(InputError, match="between 0 and 1"):
@@ -226,4 +173,3 @@ def test_drawn_outlines_of_semarkona_match_themselves_but_not_when_eroded():
     assert match_objects(truth, truth).pq == 1
     eroded = np.where(boundary_band(truth) & (truth > 0), 0, truth)
     assert 0.3 < match_objects(eroded, truth).pq < 0.85
-    assert value(evaluate_objects(eroded, truth), "chondrule", "dice") == pytest.approx(1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from meteoseg import models
-from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.errors import ChannelError, InputError, UnknownNameError
 from meteoseg.models import (
     ModelCard,
     Network,
@@ -179,3 +179,69 @@ def test_pixel_branch_adds_to_the_unet_and_sees_five_pixels() -> None:
         changed = (network.pixel(moved) != network.pixel(image)).any(dim=1)[0].nonzero()
     assert changed.min(dim=0).values.tolist() == [8, 18]
     assert changed.max(dim=0).values.tolist() == [12, 22]
+
+
+def late_card(**changes):
+    values = {"component_classes": ("chondrule", "matrix"), "decoder_channels": (16, 8, 8, 8, 8), "pixel_width": 4}
+    return NetworkCard("n", ("components",), ("Mg", "BSE", "Fe"), **(values | {"fusion": "late"} | changes))
+
+
+def test_late_fusion_gives_bse_and_elements_encoders_of_their_own():
+    torch.manual_seed(2)
+    network = Network(late_card()).eval()
+    image = torch.rand(1, 3, 64, 32, generator=torch.Generator().manual_seed(3))
+    without_bse = image.clone()
+    without_bse[:, 1] = 0
+    with torch.no_grad():
+        bse, elements = network.unet.encoders.parts(image)
+        bse_without, elements_without = network.unet.encoders.parts(without_bse)
+        assert network(image).shape == (1, 2, 64, 32)
+        assert not torch.allclose(network(image), network(without_bse))
+    assert [plane.shape[1] for plane in (bse[0], elements[0])] == [1, 2]
+    torch.testing.assert_close(elements_without, elements)
+    assert not torch.allclose(bse_without[-1], bse[-1])
+
+
+def test_late_fusion_joins_at_every_level_and_adds_one_encoder_only():
+    late, early = Network(late_card()), Network(late_card(fusion="early"))
+    sizes = [
+        {name: sum(p.numel() for p in part.parameters()) for name, part in network.unet.named_children()}
+        for network in (late, early)
+    ]
+    assert sizes[0]["decoder"] == sizes[1]["decoder"]
+    assert sizes[0]["segmentation_head"] == sizes[1]["segmentation_head"]
+    assert sizes[0]["encoders"] == pytest.approx(2 * sizes[1]["encoder"], rel=0.001)
+    late.train()(torch.rand(2, 3, 64, 64)).sum().backward()
+    stems = [encoder.model.conv_stem.weight for encoder in late.unet.encoders.branches.values()]
+    assert all(stem.grad is not None and stem.grad.abs().sum() > 0 for stem in stems)
+
+
+def test_late_fusion_survives_the_file(tmp_path):
+    torch.manual_seed(4)
+    network = Network(late_card()).eval()
+    path = save_model(tmp_path / "m.safetensors", ModelCard("m", (network.card,)), {"n": network.state_dict()})
+    loaded = load_model(path, device="cpu").networks["n"]
+    image = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(image), network(image), rtol=0.01, atol=0.01)
+    assert loaded.card.fusion == "late"
+
+
+def test_cards_from_before_fusion_are_read_as_early():
+    card = ModelCard("m", (tiny_card(),))
+    text = card.to_json().replace('"fusion": "early",', "")
+    assert "fusion" not in text
+    assert ModelCard.from_json(text) == card
+
+
+@pytest.mark.parametrize("channels", [("Fe", "Mg"), ("BSE",), ("BSE", "gaussian(BSE, 2)")])
+def test_late_fusion_without_one_of_the_modalities_is_refused(channels):
+    with pytest.raises(
+        ChannelError, match=r"needs BSE and at least one element, got the channels .*fusion = \"early\""
+    ):
+        NetworkCard("n", ("distance",), channels, fusion="late")
+
+
+def test_unknown_fusion_is_refused():
+    with pytest.raises(UnknownNameError, match="Did you mean 'late'"):
+        NetworkCard("n", ("distance",), ("Fe", "BSE"), fusion="lat")

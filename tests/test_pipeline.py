@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from meteoseg.channels import ABSENT
 from meteoseg.errors import ChannelError, InputError, OutputExistsError, PixelSizeError, UnknownNameError
-from meteoseg.inference import choose_grid
+from meteoseg.inference import choose_grid, describe_grid
 from meteoseg.io import read_labels
 from meteoseg.legend import LegendEdit, default_legend, read_legend_csv
 from meteoseg.models import Model, ModelCard, NetworkCard
@@ -160,10 +160,10 @@ def test_doubling_the_pixel_size_quadruples_areas(painted: Result) -> None:
     np.testing.assert_allclose(table["area_um2"], 4 * painted.chondrules()["area_um2"])
 
 
-def test_a_coarser_section_is_interpolated_and_keeps_its_areas() -> None:
+def test_a_coarser_section_keeps_its_pixels_and_areas() -> None:
     section, is_disc = painted_section()
     result = segment(section, threshold_model(um_per_px=1.0))
-    assert any("interpolated from 2 to 1 um" in note for note in result.run["notes"])
+    assert any("own pixels of 2 um" in note for note in result.run["notes"])
     assert result.chondrules()["area_px"].sum() == pytest.approx(is_disc.sum(), rel=0.03)
 
 
@@ -208,15 +208,24 @@ def test_a_stack_must_match_the_card() -> None:
 
 def test_small_sections_run_on_finer_pixels() -> None:
     card = threshold_model(um_per_px=16.0).card.networks[0]
-    section = Section.from_arrays("s", {"Fe": np.ones((100, 300)), "Mg": np.ones((100, 300))}, pixel_size_um=1.0)
-    assert choose_grid(card, section).target == (7, 19)
+    section = Section.from_arrays("s", {"Fe": np.ones((512, 600)), "Mg": np.ones((512, 600))}, pixel_size_um=1.0)
+    assert choose_grid(card, section).target == (32, 38)
     small = NetworkCard(**{**vars(card), "um_per_px_range": (0.2, 20.0)})
-    assert choose_grid(small, section).target == (256, 768)
-    assert choose_grid(small, section.with_pixel_size(100.0)).target == (625, 1875)
+    assert choose_grid(small, section).target == (256, 300)
+    assert choose_grid(small, section.with_pixel_size(0.1)).target == (256, 300)
+    assert choose_grid(small, section.with_pixel_size(20.0)).target == (512, 600)
 
 
-def test_a_pixel_size_far_from_the_truth_is_refused() -> None:
-    section = Section.from_arrays("s", {"Fe": np.ones((3000, 3000)), "Mg": np.ones((3000, 3000))}, pixel_size_um=900.0)
+def test_pixels_a_network_was_not_trained_for_are_remarked() -> None:
+    section = Section.from_arrays("s", {"Fe": np.ones((40, 40)), "Mg": np.ones((40, 40))}, pixel_size_um=900.0)
+    card = threshold_model().card.networks[0]
+    note = describe_grid(card, section, choose_grid(card, section))
+    assert "own pixels of 900 um (it was trained on" in note
+
+
+def test_class_maps_beyond_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meteoseg.inference.MAX_COARSE_VALUES", 1000)
+    section = painted_section()[0]
     with pytest.raises(PixelSizeError, match="check --pixel-size"):
         choose_grid(threshold_model().card.networks[0], section)
 

@@ -4,7 +4,7 @@
 
 Objects are the drawn chondrules and fragments of 15 px or more; Al-rich objects and metal-sulfide nodules are
 ignored. Pixel scores leave out the nodules, the Al-rich object and a 1-px band along the drawn boundaries.
-F1 and PQ are at IoU 0.5. Prints one row.
+F1 and PQ are at IoU 0.5. Prints one row, and the five worst objects. `meteoseg evaluate` gives the same scores.
 """
 
 from __future__ import annotations
@@ -14,38 +14,19 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 import meteoseg as ms
-from meteoseg.io import read_labels
-from meteoseg.legend import default_legend
-from meteoseg.metrics import boundary_band, match_objects
+from meteoseg.evaluate import Evaluation, evaluate_files, read_ignored
 
 IGNORED = ("metal-sulfide nodule", "Ca-Al-rich object")
-COMPONENTS = default_legend("components")
+SHOWN = (("chondrule", "dice"), ("matrix", "iou"), *(("chondrule", m) for m in ("f1", "pq", "precision", "recall")))
 
 
-def score(components: np.ndarray, objects: np.ndarray, folder: Path) -> dict[str, float]:
-    """Score component ids (H, W) and object ids (H, W) against the drawn outlines in `folder`."""
-    drawn = read_labels(folder / "objects.tif")
-    inside = read_labels(folder / "section_mask.tif") > 0
-    kinds = pd.read_csv(folder / "objects.csv").set_index("label")["kind"]
-    ignored = kinds.index[kinds.isin(IGNORED)].tolist()
-    matched = match_objects(objects, drawn, iou_threshold=0.5, ignore_truth_ids=ignored)
-    counted = inside & ~boundary_band(drawn) & ~np.isin(drawn, ignored)
-    truth = (drawn > 0)[counted]
-    found = (components == COMPONENTS["chondrule"].id)[counted]
-    matrix = np.isin(components, [COMPONENTS["matrix"].id, COMPONENTS["rim"].id])[counted]
-    return {
-        "dice": 2 * (truth & found).sum() / (truth.sum() + found.sum()),
-        "matrix_iou": (~truth & matrix).sum() / (~truth | matrix).sum(),
-        "f1": matched.f1,
-        "pq": matched.pq,
-        "precision": matched.precision,
-        "recall": matched.recall,
-        "n_objects": float(len(np.unique(objects)) - 1),
-    }
+def score(result: Path, folder: Path) -> Evaluation:
+    """Score a result folder against the drawn outlines in `folder`."""
+    ignored = read_ignored(str(folder / "objects.csv"), IGNORED)
+    return evaluate_files(
+        result, folder / "objects.tif", kind="objects", ignored=ignored, inside=folder / "section_mask.tif"
+    )
 
 
 def main() -> None:
@@ -59,8 +40,11 @@ def main() -> None:
     if options.channels:
         section = replace(section, channels={name: section.channels[name] for name in options.channels})
     result = ms.segment(section, model=options.model, tta=options.tta)
-    row = score(result.components, result.chondrule_labels, folder)
-    print(" ".join(f"{name} {value:.3f}" for name, value in row.items()))
+    found = score(result.folder, folder)
+    values = found.scores.set_index(["class", "metric"])["value"]
+    print(" ".join(f"{name} {metric} {values[name, metric]:.3f}" for name, metric in SHOWN))
+    if found.objects is not None:
+        print(found.objects.head(5).to_string(index=False))
 
 
 if __name__ == "__main__":

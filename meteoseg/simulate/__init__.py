@@ -1,6 +1,7 @@
 """Synthetic chondrites: a painted section, what a microscope would measure on it, and the exact truth."""
 
 from meteoseg.simulate.detector import Detector, draw_detector
+from meteoseg.simulate.fabric import Fabric, draw_fabric
 from meteoseg.simulate.recipe import Recipe, make_recipe, simulated_groups
 from meteoseg.simulate.section import DEFAULT_CHANNELS, SimulatedSection, simulate_recipe, simulate_section
 from meteoseg.simulate.write import write_example
@@ -8,9 +9,11 @@ from meteoseg.simulate.write import write_example
 __all__ = [
     "DEFAULT_CHANNELS",
     "Detector",
+    "Fabric",
     "Recipe",
     "SimulatedSection",
     "draw_detector",
+    "draw_fabric",
     "make_recipe",
     "simulate_recipe",
     "simulate_section",

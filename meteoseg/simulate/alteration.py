@@ -6,14 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.legend import default_legend
+from meteoseg.simulate.canvas import COMPONENT, Canvas
 from meteoseg.simulate.materials import paint
 from meteoseg.simulate.noise import smooth_noise, upper_share
 from meteoseg.simulate.recipe import Recipe
-from meteoseg.simulate.scene import Canvas
 
 Rng = np.random.Generator
-_COMPONENT = {label.name: label.id for label in default_legend("components").labels}
 
 
 def rust(rng: Rng, canvas: Canvas, recipe: Recipe) -> None:
@@ -33,9 +31,9 @@ def rust(rng: Rng, canvas: Canvas, recipe: Recipe) -> None:
 
 
 def _wander(rng: Rng, shape: tuple[int, int], step_px: float) -> NDArray[np.int32]:
-    """Draw the points of a crack: a random walk with a preferred direction."""
+    """Draw the points of a crack: straight on the whole, jagged in detail."""
     n = int(1.5 * max(shape) / step_px) + 2
-    heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.07, n))
+    heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.03, n)) + rng.normal(0, 0.5, n)
     start = rng.uniform(0, 1, 2) * np.array(shape)
     steps = step_px * np.column_stack([np.sin(heading), np.cos(heading)])
     path = start + np.cumsum(steps, axis=0) - steps.sum(axis=0) * rng.uniform(0, 1)
@@ -51,7 +49,7 @@ def crack(rng: Rng, canvas: Canvas, recipe: Recipe, *, pixel_um: float) -> None:
     n_open = rng.poisson(2.0 * recipe.crack_density * max(length_mm, 0.5))
     n_veins = rng.poisson(1.2 * recipe.weathering.veins * max(length_mm, 0.5))
     for number in range(int(min(n_open + n_veins, 80))):
-        width_um = float(rng.lognormal(np.log(4.0), 0.7))
+        width_um = float(min(rng.lognormal(np.log(4.0), 0.7), 20))
         line = np.zeros(canvas.shape, np.uint8)
         path = _wander(rng, canvas.shape, max(12 / canvas.px_um, 2))
         thickness = max(1, round(width_um / canvas.px_um))
@@ -64,12 +62,12 @@ def crack(rng: Rng, canvas: Canvas, recipe: Recipe, *, pixel_um: float) -> None:
             continue
         canvas.put(where, "epoxy")
         if width_um > 2 * pixel_um:
-            canvas.component[where] = _COMPONENT["hole"]
+            canvas.component[where] = COMPONENT["hole"]
 
 
 def pluck(rng: Rng, canvas: Canvas, recipe: Recipe, *, pixel_um: float) -> None:
     """Take out grains: small pits mostly in matrix, larger pull-outs anywhere."""
-    matrix = (canvas.component == _COMPONENT["matrix"]) | (canvas.component == _COMPONENT["rim"])
+    matrix = (canvas.component == COMPONENT["matrix"]) | (canvas.component == COMPONENT["rim"])
     for size_um, share, within in (
         (float(rng.uniform(4, 12)), 0.7 * recipe.pit_pct / 100, matrix),
         (float(rng.uniform(15, 50)), 0.3 * recipe.pit_pct / 100 * rng.random(), None),
@@ -77,7 +75,7 @@ def pluck(rng: Rng, canvas: Canvas, recipe: Recipe, *, pixel_um: float) -> None:
         where = upper_share(smooth_noise(rng, canvas.shape, max(size_um / canvas.px_um, 1)), share, within)
         canvas.put(where, "epoxy")
         if size_um > 2 * pixel_um:
-            canvas.component[where] = _COMPONENT["hole"]
+            canvas.component[where] = COMPONENT["hole"]
 
 
 def cut_edge(rng: Rng, canvas: Canvas) -> None:
@@ -86,7 +84,7 @@ def cut_edge(rng: Rng, canvas: Canvas) -> None:
     outside = np.zeros(canvas.shape, bool)
     for side in rng.choice(4, size=int(rng.integers(1, 3)), replace=False):
         length = cols if side < 2 else rows
-        depth = (rows if side < 2 else cols) * rng.uniform(0.02, 0.3)
+        depth = (rows if side < 2 else cols) * rng.uniform(0.02, 0.2)
         scales = ((length / 3, 0.25), (length / 12, 0.1), (length / 60 + 1, 0.03))
         wave = sum(amplitude * smooth_noise(rng, (1, length), scale)[0] for scale, amplitude in scales)
         limit = np.clip(depth * (1 + wave), 0, None)
@@ -97,4 +95,4 @@ def cut_edge(rng: Rng, canvas: Canvas) -> None:
             distance = np.arange(cols)[None, :] if side == 2 else np.arange(cols)[None, ::-1]
             outside |= distance < limit[:, None]
     canvas.put(outside, "epoxy")
-    canvas.component[outside] = _COMPONENT["outside"]
+    canvas.component[outside] = COMPONENT["outside"]

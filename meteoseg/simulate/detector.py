@@ -28,6 +28,7 @@ class Detector:
     dose : counts relative to 40 nA x 15 ms (WDS), or mean counts per pixel of a 20 wt% element (EDS / 20).
     gain_error : relative sd of each element's gain; `shading` relative corner fall-off; `beam_um` blur (1 sd).
     bse_shift_px : offset (row, col) of BSE against the X-ray maps.
+    mosaic_px : side of the mosaic fields, 0 for one field; `seams` counts blank lines across all maps.
     bse_range : backscatter coefficients shown black and white; `bse_noise` in grey levels.
     """
 
@@ -40,6 +41,7 @@ class Detector:
     bse_range: tuple[float, float] = (0.06, 0.30)
     bse_noise: float = 5.0
     mosaic_px: int = 0
+    seams: int = 0
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -49,7 +51,9 @@ class Detector:
 def draw_detector(rng: Rng) -> Detector:
     """Draw a detector at random, as laboratories differ: mode, dose, contrast, noise, offsets, mosaic."""
     mode = str(rng.choice(MODES, p=[0.35, 0.35, 0.3]))
-    dose = rng.lognormal(0.0, 0.5) if mode == "wds" else rng.lognormal(np.log(1.5), 0.8)
+    # Display images are mostly reduced from larger maps, which averages the noise.
+    median, spread = {"wds": (1.0, 0.5), "eds": (1.5, 0.8), "display": (10.0, 1.0)}[mode]
+    dose = rng.lognormal(np.log(median), spread)
     return Detector(
         mode,
         float(dose),
@@ -60,6 +64,7 @@ def draw_detector(rng: Rng) -> Detector:
         bse_range=(float(rng.uniform(0.0, 0.10)), float(rng.uniform(0.17, 0.32))),
         bse_noise=float(rng.uniform(2, 16)),
         mosaic_px=int(rng.integers(96, 400)) if rng.random() < 0.35 else 0,
+        seams=int(rng.integers(1, 4)) if rng.random() < 0.15 else 0,
     )
 
 
@@ -123,12 +128,27 @@ def _eds_counts(
 
 
 def _display(rng: Rng, counts: NDArray[np.uint16], z: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Stretch counts to an 8-bit picture as mapping programs do: smoothed, clipped at percentiles."""
+    """Stretch counts to an 8-bit picture as mapping programs do: smoothed, clipped at percentiles, bent, compressed."""
     image = _blur(counts.astype(np.float32), float(rng.uniform(0.0, 0.9)))
     inside = image[z > 7] if (z > 7).any() else image
     low = np.percentile(inside, rng.uniform(0, 8)) * rng.uniform(0, 1)
-    high = max(np.percentile(inside, rng.uniform(97.5, 99.9)), low + 1)
-    return np.asarray((255 * (image - low) / (high - low)).clip(0, 255), np.uint8)
+    clipped_pct = 0.0 if rng.random() < 0.4 else np.exp(rng.uniform(np.log(0.01), np.log(2.5)))
+    high = max(np.percentile(inside, 100 - clipped_pct), low + 1)
+    share = ((image - low) / (high - low)).clip(0, 1) ** np.exp(rng.normal(0, 0.25))
+    picture = np.asarray(255 * share, np.uint8)
+    if rng.random() < 0.3:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))]
+        return np.asarray(cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_GRAYSCALE), np.uint8)
+    return picture
+
+
+def _seam(rng: Rng, maps: Mapping[str, NDArray[Any]]) -> None:
+    """Blank a line of one or two pixels across all maps, where two mosaics meet."""
+    shape = next(iter(maps.values())).shape
+    axis = int(rng.integers(2))
+    place, width = int(rng.integers(shape[axis])), int(rng.integers(1, 3))
+    for plane in maps.values():
+        np.moveaxis(plane, axis, 0)[place : place + width] = 0
 
 
 def _bse(rng: Rng, eta: NDArray[np.float32], detector: Detector) -> NDArray[np.uint8]:
@@ -188,4 +208,6 @@ def measure(
         shown = detector.mode == "display"
         maps[name] = _display(rng, counts, z) if shown else counts
         units[name] = "display" if shown else "counts"
+    for _ in range(detector.seams):
+        _seam(rng, maps)
     return maps, units

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -64,7 +64,6 @@ class Recipe:
     epoxy_edge: bool = True
     crack_density: float = 1.0
     pit_pct: float = 1.5
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def metamorphism(self) -> float:

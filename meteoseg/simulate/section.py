@@ -13,10 +13,13 @@ from meteoseg.errors import MeteosegError, PixelSizeError
 from meteoseg.legend import default_legend
 from meteoseg.section import Section
 from meteoseg.simulate.alteration import crack, cut_edge, pluck, rust
+from meteoseg.simulate.canvas import Canvas
 from meteoseg.simulate.detector import Detector, measure
+from meteoseg.simulate.fabric import Fabric, draw_fabric
+from meteoseg.simulate.groundmass import paint_matrix, paint_opaques
 from meteoseg.simulate.materials import paint, phase_ids
 from meteoseg.simulate.recipe import Recipe, make_recipe
-from meteoseg.simulate.scene import Canvas, paint_matrix, paint_objects, paint_opaques
+from meteoseg.simulate.scene import ObjectPainter
 
 #: What an ordinary full mapping session records.
 DEFAULT_CHANNELS = (BSE, "O", "Na", "Mg", "Al", "Si", "P", "S", "K", "Ca", "Ti", "Cr", "Mn", "Fe", "Ni")
@@ -94,8 +97,11 @@ def simulate_recipe(
     seed: int,
     channels: Sequence[str] = DEFAULT_CHANNELS,
     name: str | None = None,
+    fabric: Fabric | None = None,
 ) -> SimulatedSection:
     """Simulate a section of `shape` (rows, cols) pixels of `pixel_size_um`, repeatable by `seed`.
+
+    The fabric (packing, clasts, mantles) is drawn for the group where none is given.
 
     Raises
     ------
@@ -109,8 +115,11 @@ def simulate_recipe(
         )
     rng = np.random.default_rng(seed)
     canvas = Canvas.blank((shape[0] * ss, shape[1] * ss), pixel_size_um / ss)
-    paint_matrix(rng, canvas, recipe)
-    paint_objects(rng, canvas, recipe)
+    fabric = fabric or draw_fabric(rng, recipe)
+    paint_matrix(rng, canvas, recipe, fabric)
+    painter = ObjectPainter(rng, canvas, recipe, fabric)
+    painter.chondrules()
+    painter.inclusions()
     paint_opaques(rng, canvas, recipe)
     rust(rng, canvas, recipe)
     pluck(rng, canvas, recipe, pixel_um=pixel_size_um)

@@ -48,13 +48,13 @@ class Outline:
 
 
 def draw_outline(rng: Rng, radius: float, *, roughness: float, fragment: bool) -> Outline:
-    """Draw an outline: aspect ratio 1.0 to 1.6, lumps of relative size `roughness`, cut faces for fragments."""
+    """Draw an outline: aspect ratio 1.0 to 2.3, lumps of relative size `roughness`, cut faces for fragments."""
     orders = np.arange(2, 9)
     amplitude = roughness * rng.normal(0, 1, orders.size) / orders
     harmonics = np.column_stack([orders, amplitude, rng.uniform(0, 2 * np.pi, orders.size)])
     n_faces = int(rng.integers(1, 3)) if fragment else 0
     faces = np.column_stack([rng.uniform(0, 2 * np.pi, n_faces), rng.uniform(0.25, 0.8, n_faces)])
-    aspect = 1 + min(abs(rng.normal(0.12, 0.12)), 0.7) + (0.2 * rng.random() if fragment else 0)
+    aspect = 1 + min(abs(rng.normal(0.14, 0.16)), 0.9) + (0.4 * rng.random() if fragment else 0)
     return Outline(radius, aspect, rng.uniform(0, np.pi), harmonics, faces)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meteoseg.simulate.materials import paint
-from meteoseg.simulate.noise import smooth_noise, tessellate, upper_share
+from meteoseg.simulate.noise import mixed_noise, smooth_noise, tessellate, upper_share
 from meteoseg.simulate.recipe import Recipe
 
 Rng = np.random.Generator
@@ -67,8 +67,8 @@ def draw_melt(rng: Rng, recipe: Recipe) -> Melt:
     fa = raw + pull * (rules.fa_eq - raw) + (rng.normal(0, 0.4) if recipe.equilibrated else 0)
     fs = (0.8 if type_1 else 0.75) * raw
     fs += pull * (rules.fs_eq - fs)
-    opaque = min(0.35, rng.lognormal(np.log(0.03 if type_1 else 0.012), 0.9))
-    return Melt(type_1, float(np.clip(fa, 0, 95)), float(np.clip(fs, 0, 60)), opaque, rng.uniform(0.08, 0.32))
+    opaque = min(0.45, rng.lognormal(np.log(0.045 if type_1 else 0.025), 0.95))
+    return Melt(type_1, float(np.clip(fa, 0, 95)), float(np.clip(fs, 0, 60)), opaque, rng.uniform(0.04, 0.32))
 
 
 def _mesostasis(rng: Rng, frame: Frame, melt: Melt, recipe: Recipe) -> Fill:
@@ -89,7 +89,7 @@ def _mesostasis(rng: Rng, frame: Frame, melt: Melt, recipe: Recipe) -> Fill:
 
 def porphyritic(rng: Rng, frame: Frame, melt: Melt, recipe: Recipe, *, pyroxene_share: float) -> Fill:
     """Grains of olivine and low-Ca pyroxene in mesostasis; type I has pyroxene outside, type II is zoned."""
-    grain_um = float(np.clip(frame.radius_um * rng.uniform(0.08, 0.55), 6, 250))
+    grain_um = float(np.clip(frame.radius_um * np.exp(rng.uniform(np.log(0.05), np.log(0.45))), 6, 250))
     bend = max(0.5 * grain_um / frame.px_um, 1)
     warp = np.column_stack([smooth_noise(rng, frame.shape, bend).ravel() for _ in range(2)])
     points = frame.points + np.float32(rng.uniform(0.02, 0.15) * grain_um) * warp
@@ -201,13 +201,14 @@ TEXTURES: dict[str, Texture] = {
 
 def add_opaques(rng: Rng, frame: Frame, fill: Fill, melt: Melt, recipe: Recipe) -> None:
     """Add rounded metal (type I) or sulfide (type II) blebs, in some chondrules gathered near the rim."""
-    size = float(np.clip(frame.radius_um * rng.uniform(0.04, 0.2), 2.5, 80)) / frame.px_um
-    field = smooth_noise(rng, frame.shape, max(size, 1))
+    size = float(np.clip(frame.radius_um * np.exp(rng.uniform(np.log(0.02), np.log(0.2))), 2.5, 80)) / frame.px_um
+    field = mixed_noise(rng, frame.shape, (max(size, 1), max(size / 3, 1), max(size * rng.uniform(2, 5), 1)))
     if rng.random() < 0.5:
         field = field + rng.uniform(0.5, 2.5) * frame.reach**2
     spots = upper_share(field, melt.opaque_share, frame.reach < 1)
     metal = melt.type_1 and recipe.rules.metal_share > 0
-    inner = upper_share(field, melt.opaque_share * rng.uniform(0.3, 1.0), frame.reach < 1) if metal else spots & False
+    share = melt.opaque_share * min(1.0, 1.5 * recipe.rules.metal_share) * rng.uniform(0.3, 1.0)
+    inner = upper_share(field, share, frame.reach < 1) if metal else spots & False
     fill.material[spots] = paint("troilite" if recipe.group != "R" else "pentlandite")
     fill.iron[spots] = 100.0
     fill.material[inner] = paint("kamacite EH" if recipe.group in ("EH", "EL") else "kamacite")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from meteoseg.simulate.section import SimulatedSection
 
 
 def write_example(simulated: SimulatedSection, out: Path) -> Path:
-    """Write maps to `out`, labels to `out`/truth, and the pixel size to `out`/section.toml.
+    """Write maps to `out`, labels and recipe.json to `out`/truth, and the pixel size to `out`/section.toml.
 
     `out` is then both a SECTION for every command and a training example.
 
@@ -41,5 +43,7 @@ def write_example(simulated: SimulatedSection, out: Path) -> Path:
                     "PhysicalSizeYUnit": "µm", "axes": "YX", "Name": layer}  # fmt: skip
         label_path = out / "truth" / f"{layer}.ome.tif"
         tifffile.imwrite(label_path, np.ascontiguousarray(labels), ome=True, metadata=metadata, compression="zlib")
+    settings = {"recipe": asdict(simulated.recipe), "detector": asdict(simulated.detector)}
+    (out / "truth" / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     write_legend_csv(out / "truth" / "legend.csv", default_legend("phases"), default_legend("components"))
     return out

@@ -9,10 +9,16 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from meteoseg.elements import CANONICAL_CHANNELS
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.models import DEFAULT_DECODER_CHANNELS, DEFAULT_ENCODER, NETWORK_LAYERS
+from meteoseg.fusion import check_fusion
+from meteoseg.models import DEFAULT_DECODER_CHANNELS, DEFAULT_ENCODER, NETWORK_LAYERS, shipped_models
 
 PRECISIONS = ("auto", "32", "bf16", "16")
+#: Ways of holding out that leak, and are refused.
+LEAKY_HOLDOUTS = ("random", "pixel", "pixels", "patch", "patches", "crop", "crops", "tile", "tiles")
+#: Smallest gap (pixels) between what is trained on and what is held out of one section.
+MIN_GAP_PX = 4
 _Settings = TypeVar("_Settings")
 
 
@@ -25,7 +31,10 @@ class DataConfig:
     sections : globs of folders of maps with a subfolder ``truth``, relative to the configuration file.
     validation : globs of folders that are held out whole; or else
     holdout, fraction, gap_px : ``block`` holds out one end of every section (`fraction` of its longer side),
-        with a gap of `gap_px` pixels between it and the part that is trained on.
+        with a gap of `gap_px` pixels between it and the part that is trained on; where `focus` names
+        sections, of those alone.
+    focus : globs of further folders, few but important (a laboratory's own labels beside simulated sections).
+    focus_share : share of the crops that comes from the sections in `focus`.
     """
 
     sections: tuple[str, ...] = ()
@@ -33,16 +42,25 @@ class DataConfig:
     holdout: str = ""
     fraction: float = 0.2
     gap_px: int = 32
+    focus: tuple[str, ...] = ()
+    focus_share: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.sections:
+        if not self.sections and not self.focus:
             raise InputError("[data] sections is empty: give at least one glob of training-example folders.")
         if bool(self.validation) == bool(self.holdout):
             raise InputError('[data] needs either validation = ["GLOB"] or holdout = "block", not both.')
+        if self.holdout in LEAKY_HOLDOUTS:
+            raise InputError(
+                f'[data] holdout = "{self.holdout}" is refused: neighbouring pixels and patches of one section are '
+                "nearly copies of each other, so the score would say how well they are remembered. "
+                'Hold out whole sections (validation = ["GLOB"]) or a block with a gap (holdout = "block").'
+            )
         if self.holdout not in ("", "block"):
             raise UnknownNameError.of("holdout", self.holdout, ["block"])
         _check_range("data", "fraction", self.fraction, 0.01, 0.9)
-        _check_range("data", "gap_px", self.gap_px, 0, 10_000)
+        _check_range("data", "gap_px", self.gap_px, MIN_GAP_PX, 10_000)
+        _check_range("data", "focus_share", self.focus_share, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -51,17 +69,30 @@ class NetworkConfig:
 
     An empty class list takes every class that occurs in the truth of the training sections, in legend order.
     `pixel_width` planes see single pixels at full resolution beside the UNet (minerals want them; 0 = none).
+    `fusion` is ``early`` (one encoder for all channels) or ``late`` (one for BSE, one for the elements).
     `tile_px` and `margin_px` are those of a prediction and are written to the card.
+    `start` names a model (a shipped name, a file or a training folder, relative to the configuration file) whose
+    weights the training starts from, and `start_network` which of its networks. What is left at its default is
+    then taken over from that network, also the layers, channels and um_per_px; what is given must agree.
     """
 
     encoder: str = DEFAULT_ENCODER
     decoder_channels: tuple[int, ...] = DEFAULT_DECODER_CHANNELS
     pixel_width: int = 0
+    fusion: str = "early"
     pretrained: bool = False
     component_classes: tuple[str, ...] = ()
     phase_classes: tuple[str, ...] = ()
     tile_px: int = 512
     margin_px: int = 64
+    start: str = ""
+    start_network: str = ""
+
+    def __post_init__(self) -> None:
+        if self.start_network and not self.start:
+            raise InputError("[network] start_network is given without start: name the model, as in segment --model.")
+        if self.start and self.pretrained:
+            raise InputError("[network] start and pretrained exclude each other: keep one.")
 
 
 @dataclass(frozen=True)
@@ -171,14 +202,14 @@ class TrainConfig:
     Parameters
     ----------
     name : of the network (prefix of its tensors) and of the model.
-    layers : some of ``components``, ``phases``, ``distance``.
+    layers : some of ``components``, ``phases``, ``distance``; empty = all, or those of the network it starts from.
     channels : channel expressions; empty = the canonical list, where a section may lack channels.
     um_per_px : grid to resample to before training (um), 0 = the grid of each section.
     """
 
     name: str = "network"
     seed: int = 1
-    layers: tuple[str, ...] = ("components", "phases", "distance")
+    layers: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     um_per_px: float = 0.0
     data: DataConfig = field(default_factory=DataConfig)
@@ -192,8 +223,9 @@ class TrainConfig:
         for layer in self.layers:
             if layer not in NETWORK_LAYERS:
                 raise UnknownNameError.of("network layer", layer, NETWORK_LAYERS)
-        if not self.layers:
-            raise InputError(f"layers is empty: give some of {', '.join(NETWORK_LAYERS)}.")
+        if not self.layers and not self.network.start:
+            object.__setattr__(self, "layers", NETWORK_LAYERS)
+        check_fusion(self.network.fusion, self.channels or CANONICAL_CHANNELS)
         _check_range("top level", "um_per_px", self.um_per_px, 0, 1000)
 
     @property
@@ -232,11 +264,18 @@ def read_config(path: str | Path) -> TrainConfig:
         raise InputError(f"Training configuration {path} is not valid TOML: {error}.") from error
     config = _build(TrainConfig, data, "the configuration")
     folder = path.resolve().parent
-    sections, validation = (
+    sections, validation, focus = (
         tuple(str(folder / pattern) for pattern in patterns)
-        for patterns in (config.data.sections, config.data.validation)
+        for patterns in (config.data.sections, config.data.validation, config.data.focus)
     )
-    return replace(config, data=replace(config.data, sections=sections, validation=validation))
+    globs = replace(config.data, sections=sections, validation=validation, focus=focus)
+    return replace(config, data=globs, network=_with_start_path(config.network, folder))
+
+
+def _with_start_path(network: NetworkConfig, folder: Path) -> NetworkConfig:
+    """Take the path of a start model relative to `folder`; names of shipped models stay."""
+    start = network.start
+    return network if not start or start in shipped_models() else replace(network, start=str(folder / start))
 
 
 def _build(kind: type[_Settings], data: Mapping[str, Any], where: str) -> _Settings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, find_objects
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -24,11 +23,26 @@ from meteoseg.resample import Read, Regrid
 from meteoseg.section import Section
 from meteoseg.train.augment import augment, cut, drop_channels
 from meteoseg.train.config import DataConfig, TrainConfig
+from meteoseg.train.leakage import check_apart, fingerprint
+from meteoseg.train.targets import DISTANCE_STEPS, IGNORE, distance_target, labelled_places, target_plane
 
-#: Value of a target pixel that is not known and takes no part in loss or score.
-IGNORE = 255
-#: Distance targets are kept as whole numbers of this many steps from 0 (edge) to 1 (centre).
-DISTANCE_STEPS = 254
+__all__ = [
+    "DISTANCE_STEPS",
+    "IGNORE",
+    "Batch",
+    "Crops",
+    "Example",
+    "choose_classes",
+    "crop_shares",
+    "distance_target",
+    "find_examples",
+    "load_example",
+    "load_split",
+    "make_example",
+    "split_block",
+    "to_class_indices",
+]
+
 _BAND_ROWS = 512
 
 
@@ -43,6 +57,7 @@ class Example:
         of 1 / `DISTANCE_STEPS`; 255 = unknown.
     present : (C,) bool, which channels the section has.
     pixel_um : pixel size (um) on this grid, or None where unknown.
+    in_focus : one of the few that get a share of the crops of their own.
     """
 
     name: str
@@ -50,6 +65,7 @@ class Example:
     targets: NDArray[np.uint8]
     present: NDArray[np.bool_]
     pixel_um: float | None
+    in_focus: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -91,18 +107,30 @@ def load_split(config: TrainConfig) -> tuple[list[Example], list[Example]]:
     InputError : a held-out section is also trained on, or a section is too small for the block split.
     """
     data = config.data
-    train_folders = find_examples(data.sections)
-    if not data.validation:
-        pairs = [
-            split_block(load_example(folder, config), data, seed=config.seed + index)
-            for index, folder in enumerate(train_folders)
-        ]
-        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    held_out = find_examples(data.validation)
-    for folder in held_out:
-        if folder in train_folders:
+    focus_folders = find_examples(data.focus)
+    plain_folders = [folder for folder in find_examples(data.sections) if folder not in focus_folders]
+    held_folders = find_examples(data.validation)
+    for folder in held_folders:
+        if folder in plain_folders or folder in focus_folders:
             raise InputError(f"{folder} is both trained on and held out: take it out of one of the globs in [data].")
-    return [load_example(f, config) for f in train_folders], [load_example(f, config) for f in held_out]
+    _check_leakage(plain_folders, focus_folders, held_folders)
+    plain = [load_example(folder, config) for folder in plain_folders]
+    focus = [replace(load_example(folder, config), in_focus=True) for folder in focus_folders]
+    if data.validation:
+        return [*plain, *focus], [load_example(folder, config) for folder in held_folders]
+    split, whole = (focus, plain) if focus else (plain, [])
+    pairs = [split_block(example, data, seed=config.seed + index) for index, example in enumerate(split)]
+    return [*whole, *(pair[0] for pair in pairs)], [pair[1] for pair in pairs]
+
+
+def _check_leakage(plain: Sequence[Path], focus: Sequence[Path], held_out: Sequence[Path]) -> None:
+    """Check that nothing that is held out, whole or in part, is trained on under another name."""
+    parted = held_out or focus or plain
+    others = [folder for folder in (*plain, *focus) if folder not in parted]
+    if len(parted) + len(others) < 2:
+        return
+    taken = [[fingerprint(open_section(folder), str(folder)) for folder in folders] for folders in (parted, others)]
+    check_apart(*taken)
 
 
 def split_block(example: Example, data: DataConfig, *, seed: int) -> tuple[Example, Example]:
@@ -137,13 +165,46 @@ def load_example(folder: Path, config: TrainConfig) -> Example:
     section = open_section(folder)
     grid = Regrid(section.shape, section.shape, (1.0, 1.0))
     if config.um_per_px:
-        grid = Regrid.onto(section.shape, section.require_pixel_size(), config.um_per_px)
-    image, present = _read_image(section, config, grid)
-    targets = np.full((*grid.target, len(config.layers)), IGNORE, np.uint8)
-    legends = _truth_legends(folder)
+        grid = Regrid.at_least(section.shape, section.require_pixel_size(), config.um_per_px)
+    truth = _read_truth(folder, section, config.layers)
+    example = make_example(section, truth, config, grid=grid, name=folder.name)
+    if (example.targets == IGNORE).all():
+        raise InputError(f"{folder / 'truth'} has nothing for the layers {', '.join(config.layers)}.")
+    return example
+
+
+def make_example(
+    section: Section,
+    truth: Mapping[str, NDArray[Any]],
+    config: TrainConfig,
+    *,
+    grid: Regrid,
+    window: Window | None = None,
+    name: str = "",
+) -> Example:
+    """Put a section and its labels together.
+
+    Parameters
+    ----------
+    truth : layer -> (H, W) labels on the section's own grid, as `meteoseg.train.targets.target_plane` takes them.
+    grid : from the section's own grid to that of the training.
+    window : part of the grid of the training; all of it by default.
+    """
+    window = window or Window.whole(grid.target)
+    image, present = _read_image(section, config, grid, window)
+    targets = np.full((*window.shape, len(config.layers)), IGNORE, np.uint8)
     for plane, layer in enumerate(config.layers):
-        name = "chondrules" if layer == "distance" else layer
-        path = folder / "truth" / f"{name}.ome.tif"
+        if layer in truth:
+            targets[..., plane] = target_plane(layer, truth[layer], grid)[window.slices]
+    return Example(name or section.name, image, targets, present, _pixel_um(section, grid))
+
+
+def _read_truth(folder: Path, section: Section, layers: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Read the label images of an example, class labels as ids of the shipped legend."""
+    legends = _truth_legends(folder)
+    out: dict[str, NDArray[Any]] = {}
+    for layer in layers:
+        path = folder / "truth" / ("chondrules.ome.tif" if layer == "distance" else f"{layer}.ome.tif")
         if not path.is_file():
             continue
         labels = read_labels(path)
@@ -151,28 +212,26 @@ def load_example(folder: Path, config: TrainConfig) -> Example:
             raise InputError(
                 f"{path} is {labels.shape} px (rows, cols) but the maps are {section.shape}: use one grid."
             )
-        labels = grid.nearest(labels, Window.whole(grid.target))
-        targets[..., plane] = (
-            distance_target(labels) if layer == "distance" else _legend_ids(labels, legends.get(layer), layer, path)
-        )
-    if (targets == IGNORE).all():
-        raise InputError(f"{folder / 'truth'} has nothing for the layers {', '.join(config.layers)}.")
-    return Example(folder.name, image, targets, present, config.um_per_px or _pixel_um(section))
+        out[layer] = labels if layer == "distance" else _legend_ids(labels, legends.get(layer), layer, path)
+    return out
 
 
-def _pixel_um(section: Section) -> float | None:
-    return None if section.pixel_size_um is None else float(np.sqrt(np.prod(section.pixel_size_um)))
+def _pixel_um(section: Section, grid: Regrid) -> float | None:
+    """Pixel size (um) on `grid`, the geometric mean of both directions; None where unknown."""
+    size_um = section.pixel_size_um
+    return None if size_um is None else float(np.sqrt(np.prod(size_um) * np.prod(grid.step)))
 
 
-def _read_image(section: Section, config: TrainConfig, grid: Regrid) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-    """Read normalised channels (H, W, C) on `grid`, band by band, and which of them the section has."""
+def _read_image(
+    section: Section, config: TrainConfig, grid: Regrid, window: Window
+) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+    """Read normalised channels (H, W, C) of `window` on `grid`, band by band, and which the section has."""
     read, names = _reader(section, config)
-    rows, cols = grid.target
-    image = np.empty((rows, cols, len(names)), np.float16)
-    for row in range(0, rows, _BAND_ROWS):
-        window = Window(row, 0, min(_BAND_ROWS, rows - row), cols)
-        band = read(window) if grid.source == grid.target else grid.read(read, window)
-        image[window.slices] = band.transpose(1, 2, 0)
+    image = np.empty((*window.shape, len(names)), np.float16)
+    for row in range(window.row, window.row_end, _BAND_ROWS):
+        outer = Window(row, window.col, min(_BAND_ROWS, window.row_end - row), window.width)
+        band = read(outer) if grid.source == grid.target else grid.read(read, outer)
+        image[outer.row - window.row : outer.row_end - window.row] = band.transpose(1, 2, 0)
     present = np.array([not config.canonical or name in section.channels for name in names])
     return image, present
 
@@ -203,36 +262,6 @@ def _legend_ids(labels: NDArray[Any], own: Legend | None, layer: str, path: Path
     for value in ids:
         table[value] = legend[(own or legend).name_of(value)].id
     return table[labels.astype(np.uint8)]
-
-
-def distance_target(objects: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the distance to the edge of its object for each pixel, over the largest of that object.
-
-    Parameters
-    ----------
-    objects : (H, W) integer object ids, 0 = none.
-
-    Returns
-    -------
-    (H, W) uint8 in steps of 1 / `DISTANCE_STEPS`: 0 outside, 254 at the innermost pixel. A neighbouring
-    object counts as outside; the border of the map does not, since objects go on beyond it.
-
-    Examples
-    --------
-    >>> distance_target(np.array([[0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 2, 2], [0, 0, 0, 0, 0, 0]]))[1]
-    array([  0, 254, 254, 254, 254, 254], dtype=uint8)
-    """
-    out = np.zeros(objects.shape, np.uint8)
-    ids = objects.astype(np.int64)
-    for label, box in enumerate(find_objects(ids), start=1):
-        if box is None:
-            continue
-        grown = tuple(slice(max(0, s.start - 1), min(n, s.stop + 1)) for s, n in zip(box, ids.shape, strict=True))
-        inside = ids[grown] == label
-        distance = np.ones(inside.shape) if inside.all() else distance_transform_edt(inside)
-        steps = np.maximum(np.rint(distance * (DISTANCE_STEPS / distance.max())), 1)
-        out[grown][inside] = steps[inside].astype(np.uint8)
-    return out
 
 
 def choose_classes(examples: Sequence[Example], config: TrainConfig) -> dict[str, tuple[str, ...]]:
@@ -269,11 +298,23 @@ def to_class_indices(examples: Sequence[Example], config: TrainConfig, classes: 
             example.targets[..., plane] = table[example.targets[..., plane]]
 
 
+def crop_shares(examples: Sequence[Example], focus_share: float) -> NDArray[np.float64]:
+    """Return the share of crops (N,) of each example: by area, those in focus together `focus_share`."""
+    areas = np.array([example.shape[0] * example.shape[1] for example in examples], float)
+    in_focus = np.array([example.in_focus for example in examples])
+    if in_focus.any() and not in_focus.all():
+        for group, share in ((in_focus, focus_share), (~in_focus, 1 - focus_share)):
+            areas[group] *= share / areas[group].sum()
+    return np.asarray(areas / areas.sum())
+
+
 Batch = dict[str, Tensor]
 
 
 class Crops(IterableDataset[Batch]):
     """Batches of crops; its number alone decides a crop, so that any worker or resumed run makes the same.
+
+    Crops of a sparsely labelled example are put where labels are, on each of its classes equally often.
 
     A batch has ``image`` (B, C, tile, tile) float32 in channels-last order and one (B, tile, tile) uint8
     tensor per layer. With `count` it ends after that many crops (validation), else it never does.
@@ -291,8 +332,8 @@ class Crops(IterableDataset[Batch]):
     ) -> None:
         self.examples, self.config, self.start, self.count = examples, config, start, count
         self.augmented, self.dropout = augmented, dropout and config.canonical
-        areas = np.array([example.shape[0] * example.shape[1] for example in examples], float)
-        self.shares = areas / areas.sum()
+        self.shares = crop_shares(examples, config.data.focus_share)
+        self.places = [labelled_places(example.targets, config.layers) for example in examples]
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches from crop number `start` on; workers take turns."""
@@ -309,9 +350,11 @@ class Crops(IterableDataset[Batch]):
         """Make crop `number`: image (tile, tile, C) and targets (tile, tile, L)."""
         settings = self.config.augment
         rng = np.random.default_rng([self.config.seed, int(self.augmented), number])
-        example = self.examples[rng.choice(len(self.examples), p=self.shares)]
+        index = int(rng.choice(len(self.examples), p=self.shares))
         zoom = float(np.exp(rng.uniform(*np.log(settings.zoom)))) if self.augmented else 1.0
-        image, targets = cut(example.image, example.targets, rng, tile_px=self.config.optim.tile_px, zoom=zoom)
+        tile_px = self.config.optim.tile_px
+        example = self._near_labels(index, rng, size_px=round(tile_px * zoom))
+        image, targets = cut(example.image, example.targets, rng, tile_px=tile_px, zoom=zoom)
         if self.augmented:
             image, targets = augment(image, targets, rng, settings)
         keep = example.present
@@ -319,6 +362,20 @@ class Crops(IterableDataset[Batch]):
             keep = drop_channels(keep, rng, settings.channel_dropout)
         image[..., ~keep] = ABSENT
         return image, targets
+
+    def _near_labels(self, index: int, rng: np.random.Generator, *, size_px: int) -> Example:
+        """Return the square of a sparse example around one of its labels; another example whole."""
+        example, places = self.examples[index], self.places[index]
+        if places is None:
+            return example
+        group = places[rng.integers(len(places))]
+        place = np.unravel_index(group[rng.integers(len(group))], example.shape)
+        starts = [
+            int(np.clip(at - rng.integers(size_px), 0, max(0, length - size_px)))
+            for at, length in zip(place, example.shape, strict=True)
+        ]
+        spans = [min(size_px, length) for length in example.shape]
+        return example.part(Window(starts[0], starts[1], spans[0], spans[1]))
 
     def _collate(self, numbers: range) -> Batch:
         tile_px, channels = self.config.optim.tile_px, self.examples[0].image.shape[2]

@@ -24,16 +24,19 @@ from meteoseg.elements import CANONICAL_CHANNELS
 from meteoseg.errors import InputError, OutputExistsError
 from meteoseg.models import (
     MODEL_FILE,
+    Model,
     ModelCard,
     NetworkCard,
     build_network,
     fast_bfloat16,
     save_model,
 )
+from meteoseg.train.calibrate import calibrate_networks
 from meteoseg.train.config import TrainConfig, read_config
 from meteoseg.train.dataset import Batch, Crops, Example, choose_classes, load_split, to_class_indices
 from meteoseg.train.losses import NetworkLoss, class_weights
 from meteoseg.train.module import VALIDATION_SETS, TrainingModule
+from meteoseg.train.start import load_start, take_over
 
 CHECKPOINT, CONFIG, METRICS, CARD = "checkpoint.ckpt", "config.toml", "metrics.csv", "card.json"
 
@@ -46,17 +49,36 @@ def train(config: TrainConfig, out: str | Path, *, progress: bool = True) -> Pat
 
     Raises
     ------
-    InputError : unusable examples, leakage between trained-on and held-out sections, or `out` holds a run
-        with other settings.
+    InputError : unusable examples, leakage between trained-on and held-out sections, a start network that does
+        not fit, or `out` holds a run with other settings.
     OutputExistsError : `out` holds something that is no run.
     """
-    out = Path(out)
-    _check_out(config, out)
+    config, start = take_over(config)
+    _check_out(config, Path(out))
     examples, held_out = load_split(config)
+    return train_on(config, Path(out), examples, held_out, start=start, progress=progress)
+
+
+def train_on(
+    config: TrainConfig,
+    out: Path,
+    examples: Sequence[Example],
+    held_out: Sequence[Example],
+    *,
+    start: Model | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train on examples that are loaded (classes still ids of the legend, changed in place); see `train`.
+
+    `config` and `start` are those that `meteoseg.train.start.take_over` returns.
+    """
     classes = choose_classes(examples, config)
     to_class_indices([*examples, *held_out], config, classes)
     torch.manual_seed(config.seed)
-    network, notes = build_network(_network_card(config, examples, classes), pretrained=config.network.pretrained)
+    wanted = _network_card(config, examples, classes, start=start)
+    network, notes = build_network(wanted, pretrained=config.network.pretrained)
+    if start is not None:
+        notes = (*notes, *load_start(network, start, config.network.start_network))
     weights = _weights(examples, config, classes)
     module = TrainingModule(network, NetworkLoss(weights, config.loss), config.optim)
     out.mkdir(parents=True, exist_ok=True)
@@ -64,16 +86,26 @@ def train(config: TrainConfig, out: str | Path, *, progress: bool = True) -> Pat
     with warnings.catch_warnings():
         _hush_lightning()
         _fit(module, config, out, examples=examples, held_out=held_out, progress=progress)
+    network_card, certainty = _calibrated(module, held_out)
     card = ModelCard(
         config.name,
-        (network.card,),
-        training_data=tuple(sorted({example.name for example in examples})),
-        scores={key: round(value, 4) for key, value in module.results.items()},
+        (network_card,),
+        training_data=_training_data(examples, start),
+        scores={key: round(value, 4) for key, value in module.results.items()} | certainty,
         created=datetime.now(UTC).date().isoformat(),
         **asdict(replace(config.card, notes=(*config.card.notes, *notes, _held_out_note(config, held_out)))),
     )
     (out / CARD).write_text(card.to_json() + "\n", encoding="utf-8")
     return save_model(out / MODEL_FILE, card, {config.name: module.averaged.state_dict()})
+
+
+def _calibrated(module: TrainingModule, held_out: Sequence[Example]) -> tuple[NetworkCard, dict[str, float]]:
+    """Calibrate the running mean of the weights on the held-out sections; return its card and the scores."""
+    network = module.averaged.eval()
+    if set(network.card.layers) == {"distance"}:
+        return network.card, {}
+    calibration, scores = calibrate_networks([network], held_out)
+    return replace(network.card, calibration=calibration), scores
 
 
 def _check_out(config: TrainConfig, out: Path) -> None:
@@ -95,9 +127,23 @@ def _science(config: TrainConfig) -> dict[str, Any]:
     return asdict(replace(config, optim=replace(config.optim, threads=0, workers=0)))
 
 
-def _network_card(config: TrainConfig, examples: Sequence[Example], classes: dict[str, tuple[str, ...]]) -> NetworkCard:
-    sizes = [example.pixel_um for example in examples if example.pixel_um]
+def _training_data(examples: Sequence[Example], start: Model | None) -> tuple[str, ...]:
+    """What the start model was trained on, then the sections of this training."""
+    before = start.card.training_data if start else ()
+    return tuple(dict.fromkeys([*before, *sorted({example.name for example in examples})]))
+
+
+def _network_card(
+    config: TrainConfig,
+    examples: Sequence[Example],
+    classes: dict[str, tuple[str, ...]],
+    *,
+    start: Model | None,
+) -> NetworkCard:
     zoom = config.augment.zoom
+    sizes = [factor * example.pixel_um for example in examples if example.pixel_um for factor in zoom]
+    if start is not None:
+        sizes += start.networks[config.network.start_network].card.um_per_px_range or ()
     return NetworkCard(
         config.name,
         config.layers,
@@ -106,10 +152,11 @@ def _network_card(config: TrainConfig, examples: Sequence[Example], classes: dic
         phase_classes=classes.get("phases", ()),
         canonical=config.canonical,
         um_per_px=config.um_per_px or None,
-        um_per_px_range=(round(min(sizes) * zoom[0], 4), round(max(sizes) * zoom[1], 4)) if sizes else None,
+        um_per_px_range=(round(min(sizes), 4), round(max(sizes), 4)) if sizes else None,
         encoder=config.network.encoder,
         decoder_channels=config.network.decoder_channels,
         pixel_width=config.network.pixel_width,
+        fusion=config.network.fusion,
         tile_px=config.network.tile_px,
         margin_px=config.network.margin_px,
     )

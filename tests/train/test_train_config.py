@@ -35,7 +35,7 @@ def test_written_settings_are_read_back_unchanged(tmp_path):
         (MINIMAL + "[optim]\nprecision = 'fp16'\n", "Unknown precision"),
         ("layers = ['phase']\n" + MINIMAL, "Did you mean 'phases'"),
         (MINIMAL + "[augment.channel_dropout]\nbsee = 0.1\n", "Did you mean 'bse'"),
-        (MINIMAL.replace("block", "patch"), "Unknown holdout 'patch'"),
+        (MINIMAL.replace("block", "blok"), "Unknown holdout 'blok'. Did you mean 'block'"),
     ],
 )
 def test_unknown_names_are_refused_with_the_closest(tmp_path, text, match):

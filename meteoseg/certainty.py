@@ -1,0 +1,226 @@
+"""How sure a network is: calibrated probabilities, what stays unclassified, sections that are new to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from meteoseg.errors import InputError, ShapeMismatchError
+
+FloatArray = NDArray[np.floating[Any]]
+BoolArray = NDArray[np.bool_]
+
+#: Shares of the rightly classified pixels that the two thresholds of ``unclassified`` may cost: 2 % in all.
+LOST_BY_PROBABILITY, LOST_BY_LEAD = 0.005, 0.015
+#: Temperatures that are tried.
+_LOWEST_T, _HIGHEST_T = 0.2, 10.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What held-out sections with certain channels say about one layer of a network.
+
+    Parameters
+    ----------
+    layer : ``components`` or ``phases``.
+    channels : the channels that were present.
+    temperature : divides the logits before the softmax (Guo et al. 2017, arXiv 1706.04599).
+    min_probability : 0.5 % of the rightly classified pixels have a lower top probability.
+    min_lead : 1.5 % of them have a lower lead, the best logit less the mean of all. A mineral that was never seen
+        speaks against all classes alike, which the softmax hides and the lead shows.
+    usual_probability, lowest_probability : median and lowest of the mean top probability of held-out windows
+        (pixels that are not outside); None where there were too few windows.
+    """
+
+    layer: str
+    channels: tuple[str, ...]
+    temperature: float = 1.0
+    min_probability: float = 0.0
+    usual_probability: float | None = None
+    lowest_probability: float | None = None
+    min_lead: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0 or not 0 <= self.min_probability < 1:
+            raise InputError(
+                f"Temperature {self.temperature} or least probability {self.min_probability} of '{self.layer}' is not "
+                "possible: calibrate the model again."
+            )
+
+
+def nearest_calibration(
+    calibrations: Sequence[Calibration], layer: str, channels: Collection[str]
+) -> Calibration | None:
+    """Return the calibration of `layer` whose channels are most like `channels`; None where there is none.
+
+    Likeness is the number of common channels over that of all; the first of equals is taken.
+
+    Examples
+    --------
+    >>> known = [Calibration("phases", ("BSE",), 2.0), Calibration("phases", ("BSE", "Fe", "Mg"), 1.2)]
+    >>> nearest_calibration(known, "phases", ["Fe", "Mg", "Si"]).temperature
+    1.2
+    """
+    given = set(channels)
+
+    def likeness(entry: Calibration) -> float:
+        own = set(entry.channels)
+        return len(own & given) / max(1, len(own | given))
+
+    return max((entry for entry in calibrations if entry.layer == layer), key=likeness, default=None)
+
+
+def mean_shares(logits: Sequence[FloatArray], temperature: float = 1.0) -> NDArray[np.float32]:
+    """Return the mean softmax probabilities (N, K) of several networks' logits (N, K) at one temperature.
+
+    Examples
+    --------
+    >>> mean_shares([np.log([[1.0, 3.0]]), np.log([[3.0, 1.0]])]).tolist()
+    [[0.5, 0.5]]
+    """
+    total: NDArray[np.float32] | None = None
+    for values in logits:
+        share = np.exp((values - values.max(axis=1, keepdims=True)) / temperature, dtype=np.float32)
+        share /= share.sum(axis=1, keepdims=True)
+        total = share if total is None else total + share
+    if total is None:
+        raise InputError("There are no logits to average: give those of one network at least.")
+    return total / np.float32(len(logits))
+
+
+def fit_temperature(logits: Sequence[FloatArray], targets: NDArray[np.integer[Any]]) -> float:
+    """Return the temperature with the highest likelihood of `targets`, between 0.2 and 10.
+
+    For several networks it is that of their mean probabilities (pool, then calibrate; Rahaman and Thiery 2021,
+    arXiv 2007.08792).
+
+    Parameters
+    ----------
+    logits : (N, K) of each network.
+    targets : (N,) true classes, 0 to K - 1.
+
+    Raises
+    ------
+    ShapeMismatchError : logits and targets differ in number.
+    InputError : no pixel.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> truth = rng.random(20_000) < 0.8
+    >>> too_sure = np.tile([0.0, 3 * np.log(4)], (20_000, 1))
+    >>> round(fit_temperature([too_sure], truth.astype(int)), 1)
+    3.0
+    """
+    if any(len(values) != len(targets) for values in logits):
+        raise ShapeMismatchError(f"{[len(values) for values in logits]} logits for {len(targets)} pixels: give equal.")
+    if not len(targets):
+        raise InputError("There is no labelled pixel to fit a temperature on: give more held-out examples.")
+    rows = np.arange(len(targets))
+
+    def loss(log_temperature: float) -> float:
+        share = mean_shares(logits, float(np.exp(log_temperature)))[rows, targets]
+        return float(-np.log(np.maximum(share, 1e-12), dtype=np.float64).mean())
+
+    found = minimize_scalar(loss, bounds=np.log([_LOWEST_T, _HIGHEST_T]), method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(found.x))
+
+
+def threshold(values: FloatArray, is_right: BoolArray, *, lost: float) -> float:
+    """Return the threshold of `values` (N,) under which the share `lost` of the right pixels lies.
+
+    Examples
+    --------
+    >>> round(threshold(np.linspace(0, 0.99, 100), np.ones(100, bool), lost=0.02), 2)
+    0.02
+    """
+    right = values[is_right]
+    return float(np.quantile(right, lost)) if right.size else 0.0
+
+
+def top_of_logits(
+    logits: NDArray[np.float32], temperature: float, excluded: Sequence[int] = ()
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the most probable class, its probability and its lead, (H, W) each, from logits (K, H, W).
+
+    Classes in `excluded` take no part. The lead is the best logit less the mean of all. `logits` are overwritten.
+
+    Examples
+    --------
+    >>> best, top, lead = top_of_logits(np.log(np.array([[8.0], [1.0], [3.0]], np.float32)), 1.0, [0])
+    >>> best.tolist(), top.round(2).tolist(), lead.round(2).astype(str).tolist()
+    ([2], [0.75], ['0.55'])
+    """
+    mean = logits.sum(axis=0)
+    for plane in excluded:
+        mean -= logits[plane]
+    mean /= len(logits) - len(excluded)
+    logits[list(excluded)] = -np.inf
+    best = logits.argmax(axis=0)
+    highest = np.take_along_axis(logits, best[None], axis=0)
+    logits -= highest
+    logits /= temperature
+    np.exp(logits, out=logits)
+    return best, np.asarray(1 / logits.sum(axis=0), np.float32), np.asarray(highest[0] - mean, np.float32)
+
+
+def top_of_shares(
+    share: NDArray[np.float32], excluded: Sequence[int] = ()
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Return the most probable class and its probability from probabilities (K, H, W), which are overwritten."""
+    share[list(excluded)] = 0
+    best = share.argmax(axis=0)
+    top = np.take_along_axis(share, best[None], axis=0)[0]
+    return best, np.asarray(top / np.maximum(share.sum(axis=0), 1e-12), np.float32)
+
+
+@dataclass
+class Certainty:
+    """Top probabilities of one layer of a section, counted band by band."""
+
+    layer: str
+    calibration: Calibration | None
+    n_px: int = 0
+    total: float = 0.0
+    n_unsure: int = 0
+
+    def add(self, top: FloatArray) -> None:
+        """Count pixels of the section by their top probability (any shape, 0-1)."""
+        self.n_px += top.size
+        self.total += float(top.sum(dtype=np.float64))
+        if self.calibration is not None:
+            self.n_unsure += int(np.count_nonzero(top < self.calibration.min_probability))
+
+    @property
+    def mean(self) -> float:
+        """Mean top probability; NaN without any pixel."""
+        return self.total / self.n_px if self.n_px else float("nan")
+
+    def facts(self) -> dict[str, float | None]:
+        """Return the numbers for run.json."""
+        known = self.calibration
+        return {
+            "mean_probability": round(self.mean, 4) if self.n_px else None,
+            "usual_probability": known.usual_probability if known else None,
+            "lowest_probability": known.lowest_probability if known else None,
+            "unsure_pct": round(100 * self.n_unsure / self.n_px, 2) if known and self.n_px else None,
+        }
+
+    def note(self) -> str | None:
+        """Say in plain words that the section is new to the networks; None where it is not, or not known."""
+        known = self.calibration
+        if known is None or known.lowest_probability is None or known.usual_probability is None or not self.n_px:
+            return None
+        if self.mean >= known.lowest_probability:
+            return None
+        return (
+            f"The networks are much less sure of the {self.layer} of this section than of those they were tested on: "
+            f"mean probability {self.mean:.2f}, there {known.lowest_probability:.2f} at the lowest and "
+            f"{known.usual_probability:.2f} as a rule; {100 * self.n_unsure / self.n_px:.0f} % of the pixels are as "
+            f"unsure as 0.5 % of the right ones there. Rock, channels or pixel size may be new to them: check by eye."
+        )

@@ -15,7 +15,7 @@ from meteoseg.errors import InputError, ShapeMismatchError
 FloatArray = NDArray[np.floating[Any]]
 BoolArray = NDArray[np.bool_]
 
-#: Shares of the rightly classified pixels that the two thresholds of ``unclassified`` may cost: 2 % in all.
+#: Shares of the rightly classified held-out pixels that the two thresholds of ``unclassified`` cost: 2 % in all.
 LOST_BY_PROBABILITY, LOST_BY_LEAD = 0.005, 0.015
 #: Temperatures that are tried.
 _LOWEST_T, _HIGHEST_T = 0.2, 10.0
@@ -31,8 +31,8 @@ class Calibration:
     channels : the channels that were present.
     temperature : divides the logits before the softmax (Guo et al. 2017, arXiv 1706.04599).
     min_probability : 0.5 % of the rightly classified pixels have a lower top probability.
-    min_lead : 1.5 % of them have a lower lead, the best logit less the mean of all. A mineral that was never seen
-        speaks against all classes alike, which the softmax hides and the lead shows.
+    min_lead : 1.5 % of them have a lower logit margin, the best logit less the mean of all. A mineral that was never
+        seen speaks against all classes alike, which the softmax hides and the margin shows.
     usual_probability, lowest_probability : median and lowest of the mean top probability of held-out windows
         (pixels that are not outside); None where there were too few windows.
     """
@@ -73,6 +73,32 @@ def nearest_calibration(
         return len(own & given) / max(1, len(own | given))
 
     return max((entry for entry in calibrations if entry.layer == layer), key=likeness, default=None)
+
+
+def lowest_thresholds(
+    calibrations: Sequence[Calibration], layer: str, channels: Collection[str]
+) -> tuple[float, float]:
+    """Return the probability and the margin under which a pixel of `layer` is refused; (0, -inf) without any.
+
+    A section rarely has just the channels of a calibration. The lower thresholds are taken of the set most like its
+    own and of the largest set that it has all channels of: with fewer channels a network is less sure of what it
+    rightly names.
+
+    Examples
+    --------
+    >>> few = Calibration("phases", ("Fe", "Mg"), min_probability=0.2, min_lead=3.0)
+    >>> all_ = Calibration("phases", ("BSE", "Al", "Fe", "Mg", "Si"), min_probability=0.4, min_lead=6.0)
+    >>> lowest_thresholds([few, all_], "phases", ["BSE", "Fe", "Mg", "Si"])
+    (0.2, 3.0)
+    """
+    contained = [entry for entry in calibrations if entry.layer == layer and set(entry.channels) <= set(channels)]
+    used = [max(contained, key=lambda entry: len(entry.channels), default=None)]
+    used.append(nearest_calibration(calibrations, layer, channels))
+    found = [entry for entry in used if entry is not None]
+    return (
+        min((entry.min_probability for entry in found), default=0.0),
+        min((entry.min_lead for entry in found), default=-np.inf),
+    )
 
 
 def mean_shares(logits: Sequence[FloatArray], temperature: float = 1.0) -> NDArray[np.float32]:
@@ -146,9 +172,9 @@ def threshold(values: FloatArray, is_right: BoolArray, *, lost: float) -> float:
 def top_of_logits(
     logits: NDArray[np.float32], temperature: float, excluded: Sequence[int] = ()
 ) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]:
-    """Return the most probable class, its probability and its lead, (H, W) each, from logits (K, H, W).
+    """Return the most probable class, its probability and its logit margin, (H, W) each, from logits (K, H, W).
 
-    Classes in `excluded` take no part. The lead is the best logit less the mean of all. `logits` are overwritten.
+    Classes in `excluded` take no part. The margin is the best logit less the mean of all. `logits` are overwritten.
 
     Examples
     --------

@@ -16,7 +16,7 @@ import click
 
 from meteoseg._version import __version__
 from meteoseg.errors import InputError, MeteosegError
-from meteoseg.options import PathArgument, finetune_options, open_given, pairs, section_options
+from meteoseg.options import PathArgument, evaluate_options, finetune_options, open_given, pairs, section_options
 
 
 def _marked(text: str | None) -> str | None:
@@ -127,9 +127,13 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
 @click.option("--phases", type=PathArgument, metavar="LEGEND", help="TOML file that drops or merges phases.")
 @click.option("--name", help="Name of the section (default: from the folder or file).")
 @click.option("--overwrite", is_flag=True, help="Replace OUT/<name>/ where it exists.")
-@click.option("--tta", is_flag=True, help="Average the network over flips and rotations (slower).")
-@click.option("--min-probability", type=float, metavar="P", help="Phases less sure than P (0 to 1) are unclassified.")
-@click.option("--probabilities", is_flag=True, help="Also write how sure the networks are of each pixel.")
+@click.option(
+    "--tta/--no-tta",
+    default=None,
+    help="Average networks over flips and rotations, or none of them (default: those on coarse pixels).",
+)
+@click.option("--min-probability", type=float, metavar="P", help="Minerals under P (0 to 1) are unclassified.")
+@click.option("--probabilities", is_flag=True, help="Also write the probability of each pixel's label, in %.")
 def segment(section: Path, out: Path, **given: Any) -> None:
     r"""Segment one section: phases, components, chondrules, modes, group, report.
 
@@ -304,19 +308,12 @@ def modes(labels: Path, masks: tuple[Path, ...], out: Path | None, **given: Any)
 
 
 @main.command()
-@click.argument("pred", type=PathArgument)
-@click.argument("truth", type=PathArgument)
-@click.option("--kind", type=click.Choice(["phases", "components", "objects"]), default="components")
-@click.option("-o", "--out", type=PathArgument, required=True, metavar="CSV", help="Table to write.")
-@click.option("--boundary-px", type=click.IntRange(min=0), default=1, show_default=True, help="Band left out.")
-@click.option("--inside", type=PathArgument, metavar="MASK", help="Image, not 0 in the section: the rest is left out.")
-@click.option("--ignore", metavar="CSV|IDS", help="Objects: table label,kind of the truth, or ids like 3,17.")
-@click.option("--ignore-kind", multiple=True, metavar="KIND", help="Objects: kind that counts neither way; repeatable.")
-@click.option("--per-object", type=PathArgument, metavar="CSV", help="Objects: one row each, the worst first.")
-@click.option("--min-area-pct", type=click.FloatRange(0, 100), default=0.0, help="Least area of classes in mean_iou.")
-@click.option("--merge", multiple=True, metavar="A,B", help="Classes that are scored as one; repeatable.")
+@evaluate_options
 def evaluate(pred: Path, truth: Path, out: Path, per_object: Path | None, **given: Any) -> None:
-    r"""Score a segmentation against a truth; each is a label file or a folder that holds one.
+    r"""Score a segmentation (PRED) against labels you trust (TRUTH).
+
+    Each is a label image or a folder that holds one. The number to quote is f1 of chondrule for
+    objects (share of chondrules found, false ones counted against it), else mean_iou of all.
 
     \b
     Examples

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from meteoseg.grid import Window
 from meteoseg.inference import Inputs, Runner, choose_grid
 from meteoseg.legend import default_legend
+from meteoseg.metrics import boundary_band
 from meteoseg.models import Model, Network
 from meteoseg.provenance import Steps
-from meteoseg.scores import ALL, Rules, evaluate_components, evaluate_objects, evaluate_phases
+from meteoseg.scores import ALL, Rules, evaluate_components, evaluate_objects, evaluate_phases, matrix_of
 from meteoseg.section import PlaneView, Section
 from meteoseg.segmenting import LabelImages, Scratch, Segmenter
 from meteoseg.train.drawn import Drawn
 from meteoseg.train.targets import IGNORE
 
 _CHONDRULE = "chondrule"
-#: Components that count as matrix between objects.
-_MATRIX = ("matrix", "rim")
 
 
 def score_on(
-    model: Model, section: Section, drawn: Drawn, window: Window, networks: Sequence[Network]
+    model: Model, section: Section, drawn: Drawn, *, window: Window, networks: Sequence[Network]
 ) -> dict[str, float]:
     """Label `window` of a section with some networks of a model, as `segment` does, and compare with drawn labels.
+
+    No pixel is left unclassified for being unsure, so that models score by one rule, whatever their calibration.
 
     Returns
     -------
@@ -44,8 +44,10 @@ def score_on(
     with tempfile.TemporaryDirectory(prefix="meteoseg-", ignore_cleanup_errors=True) as scratch:
         labels, at = _segment(part, section, window, Path(scratch))
         inside = section.read_mask(window)
-        truth = np.where(inside, without_borders(drawn.classes[window.slices]), IGNORE).astype(np.uint8)
-        scores = _object_scores(labels, drawn, at, window, inside) if drawn.objects is not None else {}
+        classes = drawn.classes[window.slices]
+        counted = inside & ~boundary_band(classes, ignore=IGNORE)
+        truth = np.where(counted, classes, IGNORE).astype(np.uint8)
+        scores = _object_scores(labels, drawn, at, window=window, inside=inside) if drawn.objects is not None else {}
         image = labels.phases if drawn.layer == "phases" else labels.components
         found = np.array(image[at.slices]) if image is not None else np.zeros(window.shape, np.uint8)
     return scores | _class_scores(found, truth, drawn.layer)
@@ -64,7 +66,9 @@ def _segment(model: Model, section: Section, window: Window, scratch: Path) -> t
             section, inputs = part, Inputs(part, inputs.normalisations)
             rows, cols = window.within(outer)
             window = Window(rows.start, cols.start, window.height, window.width)
-    labels = Segmenter(section, model, Runner(inputs), Scratch(scratch, section.shape), Steps()).run()
+    labels = Segmenter(
+        section, model, Runner(inputs, min_probability=0), Scratch(scratch, section.shape), Steps()
+    ).run()
     return labels, window
 
 
@@ -77,31 +81,16 @@ def cropped(section: Section, window: Window) -> Section:
     return replace(section, channels=channels, mask=mask)
 
 
-def without_borders(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Take away labels within 1 px of another label; unlabelled pixels (255) are no label.
-
-    Examples
-    --------
-    >>> without_borders(np.array([[255, 1, 1, 1, 2, 2]], np.uint8))
-    array([[255,   1,   1, 255, 255,   2]], dtype=uint8)
-    """
-    known = classes != IGNORE
-    highest = ndimage.maximum_filter(np.where(known, classes, 0), 3, mode="nearest")
-    lowest = ndimage.minimum_filter(classes, 3, mode="nearest")
-    return np.where(known & (highest == lowest), classes, IGNORE).astype(np.uint8)
-
-
 def _object_scores(
-    labels: LabelImages, drawn: Drawn, at: Window, window: Window, inside: NDArray[np.bool_]
+    labels: LabelImages, drawn: Drawn, at: Window, *, window: Window, inside: NDArray[np.bool_]
 ) -> dict[str, float]:
     """Match the chondrules found at `at` with those drawn in `window`."""
     if labels.chondrules is None or labels.components is None or drawn.objects is None:
         return {}
-    legend = default_legend("components")
     ignored = drawn.ids_of("ignore")
     truth = drawn.objects[window.slices].astype(np.int64)
     known = (drawn.classes[window.slices] != IGNORE) | np.isin(truth, ignored)
-    matrix = np.isin(labels.components[at.slices], [legend[name].id for name in _MATRIX])
+    matrix = matrix_of(np.asarray(labels.components[at.slices]))
     rules = Rules(inside=inside & known, ignore_truth_ids=drawn.uncounted_ids)
     table, _ = evaluate_objects(np.array(labels.chondrules[at.slices]), truth, rules=rules, matrix=matrix)
     return {
@@ -125,3 +114,27 @@ def _class_scores(found: NDArray[np.uint8], truth: NDArray[np.uint8], layer: str
 def _value(table: pd.DataFrame, name: str, metric: str) -> float:
     chosen = table[(table["class"] == name) & (table["metric"] == metric)]["value"]
     return float(chosen.iloc[0]) if len(chosen) else float("nan")
+
+
+def compare(before: Mapping[str, float], after: Mapping[str, float]) -> pd.DataFrame:
+    """Return the table metric, before, after, change."""
+    rows = [(key, before[key], after[key], after[key] - before[key]) for key in before]
+    return pd.DataFrame(rows, columns=["metric", "before", "after", "change"])
+
+
+def verdict(table: pd.DataFrame) -> list[str]:
+    """Say so where the tuned model is worse than the one it started from, or where nobody can tell."""
+    first, finite = table.iloc[0]["metric"], table[np.isfinite(table["change"])]
+    notes = []
+    if not np.isfinite(table.iloc[0]["change"]):
+        instead = f"judge by {finite.iloc[0]['metric']}" if len(finite) else "nothing tells what was gained"
+        notes.append(
+            f"WARNING: the held-out part could not be scored by {first} (it has too few labels for that): {instead}, "
+            "or hold out another side with --holdout."
+        )
+    if len(finite) and finite.iloc[0]["change"] < 0:
+        fallen = finite.iloc[0]["metric"]
+        notes.append(
+            f"WARNING: {fallen} fell on the held-out part. Keep the start model, or label more, elsewhere too."
+        )
+    return notes

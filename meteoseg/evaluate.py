@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,9 @@ from meteoseg.errors import InputError, UnknownNameError
 from meteoseg.io import read_labels
 from meteoseg.legend import OUTSIDE, default_legend
 from meteoseg.measure import LABEL_FILES, PROBABILITY_FILES, read_roi
-from meteoseg.scores import Rules, evaluate_components, evaluate_objects, evaluate_phases, object_table
+from meteoseg.scores import Rules, evaluate_components, evaluate_objects, evaluate_phases, matrix_of, object_table
 
 KINDS = ("phases", "components", "objects")
-#: Components that count as matrix between objects.
-_MATRIX = ("matrix", "rim")
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,8 @@ def read_ignored(text: str | None, kinds: Sequence[str] = ()) -> Ignored:
 
     Raises
     ------
-    InputError : a table without kinds to ignore, kinds without a table, or a file that is no such table.
+    InputError : a table without kinds to ignore, kinds without a table, a file that is no such table, or labels in
+        it that are missing, given twice or no whole numbers.
     UnknownNameError : a kind that the table does not hold.
 
     Examples
@@ -48,25 +47,43 @@ def read_ignored(text: str | None, kinds: Sequence[str] = ()) -> Ignored:
     >>> read_ignored("3,17").ids
     (3, 17)
     """
-    if text is None or all(part.strip().isdigit() for part in text.split(",")):
+    if text is None or all(part.strip().isdecimal() for part in text.split(",")):
         if kinds:
             raise InputError("--ignore-kind needs the kinds of the objects: add --ignore KINDS.csv (label,kind).")
         return Ignored(tuple(int(part) for part in text.split(",")) if text else ())
     path = Path(text)
     if not path.is_file():
         raise InputError(f"--ignore '{text}' is neither a file nor a list of ids: give KINDS.csv, or ids like 3,17.")
+    of_object = _read_kinds(path)
+    known = sorted(set(of_object.values()))
+    if not kinds:
+        raise InputError(f"--ignore {path.name} alone ignores nothing: add --ignore-kind KIND ({', '.join(known)}).")
+    for kind in kinds:
+        if kind not in known:
+            raise UnknownNameError.of(f"kind of {path.name}", kind, known)
+    return Ignored(tuple(number for number, kind in of_object.items() if kind in kinds), of_object)
+
+
+def _read_kinds(path: Path) -> dict[int, str]:
+    """Read the kind of each object from a CSV; rows without label and kind are skipped."""
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a table: {str(error).strip()}.") from error
     key = "label" if "label" in table else "id"
     if key not in table or "kind" not in table:
         raise InputError(f"{path} has the columns {', '.join(table.columns)}: it needs label (or id) and kind.")
-    of_object = {int(number): str(kind) for number, kind in zip(table[key], table["kind"], strict=True)}
-    for kind in kinds:
-        if kind not in of_object.values():
-            raise UnknownNameError.of(f"kind of {path.name}", kind, sorted(set(of_object.values())))
-    return Ignored(tuple(number for number, kind in of_object.items() if kind in kinds), of_object)
+    of_object: dict[int, str] = {}
+    for label, kind in zip(table[key].str.strip(), table["kind"].str.strip(), strict=True):
+        if not label and not kind:
+            continue
+        number = label.removesuffix(".0")
+        if not number.isdecimal():
+            raise InputError(f"{path} has the {key} '{label}': give the whole number that the object has in the truth.")
+        if int(number) in of_object:
+            raise InputError(f"{path} names the object {number} twice: give each object one row.")
+        of_object[int(number)] = kind
+    return of_object
 
 
 @dataclass(frozen=True)
@@ -93,7 +110,8 @@ def evaluate_files(
     Parameters
     ----------
     pred, truth : a label file, a result folder, or a training example (its ``truth``). With `kind` ``objects`` the
-        matrix of a result folder is ``matrix`` and ``rim`` of its components, else what is in no object.
+        matrix is ``matrix`` and ``rim`` of the components beside the predicted objects, else what is in no object; the
+        true matrix likewise where both folders hold components.
     kind : ``phases``, ``components`` or ``objects``.
     inside : image that is not 0 in the section. Without it and for objects, the components of a truth folder say
         what is section.
@@ -123,13 +141,13 @@ def evaluate_files(
 
 def _evaluate_object_files(pred: Path, truth: Path, rules: Rules, ignored: Ignored) -> Evaluation:
     found, known = (read_labels(label_file(path, "chondrules")) for path in (pred, truth))
-    legend = default_legend("components")
-    components = _components_beside(pred)
-    matrix = None if components is None else np.isin(components, [legend[name].id for name in _MATRIX])
-    true_components = _components_beside(truth)
+    components, true_components = (_components_beside(path) for path in (pred, truth))
+    matrix = None if components is None else matrix_of(components)
+    # Without components the prediction's matrix is what lies in no object; the truth's must then be the same.
+    true_matrix = None if matrix is None or true_components is None else matrix_of(true_components)
     if rules.inside is None and true_components is not None:
-        rules = Rules(rules.boundary_px, true_components != legend[OUTSIDE].id, ignore_truth_ids=ignored.ids)
-    scores, match = evaluate_objects(found, known, rules=rules, matrix=matrix)
+        rules = replace(rules, inside=true_components != default_legend("components")[OUTSIDE].id)
+    scores, match = evaluate_objects(found, known, rules=rules, matrix=matrix, true_matrix=true_matrix)
     found, known = (np.where(rules.where(known), labels, 0) for labels in (found, known))
     return Evaluation(scores, object_table(found, known, match, kinds=ignored.kinds))
 

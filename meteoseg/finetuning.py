@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.certainty import Calibration
-from meteoseg.drawnscores import score_on
+from meteoseg.drawnscores import compare, score_on, verdict
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
 from meteoseg.inference import Inputs, choose_grid
 from meteoseg.io import open_section
+from meteoseg.legend import default_legend
 from meteoseg.minerals.choose import choose_phase_maker
-from meteoseg.models import MODEL_FILE, Model, ModelCard, Network, load_model, save_model
+from meteoseg.models import MODEL_FILE, Model, ModelCard, Network, NetworkCard, load_model, save_model
 from meteoseg.output import complete_or_absent, output_folder
 from meteoseg.provenance import Steps, sha256_of
 from meteoseg.resample import Regrid
@@ -30,8 +32,8 @@ from meteoseg.train.calibrate import calibrate_networks
 from meteoseg.train.config import AugmentConfig, CardConfig, DataConfig, NetworkConfig, OptimConfig, TrainConfig
 from meteoseg.train.dataset import Example, find_examples, load_example, make_example
 from meteoseg.train.drawn import Drawn, read_drawn
-from meteoseg.train.holdout import AUTO, Split, check_side, onto_grid, split_labels
-from meteoseg.train.leakage import check_apart, fingerprint
+from meteoseg.train.holdout import AUTO, Split, around_labels, check_side, onto_grid, split_labels
+from meteoseg.train.leakage import check_apart, check_unseen, fingerprint, record
 from meteoseg.train.loop import CARD, CONFIG, METRICS, train_on
 from meteoseg.train.start import take_over
 
@@ -44,6 +46,9 @@ TILE_PX, BATCH_SIZE = 192, 8
 MIN_CALIBRATION_PX = 2000
 #: Largest image kept in memory for training, in values (all channels, half precision).
 MAX_VALUES = 1_000_000_000
+_UNSEEN_REMEDY = (
+    "hold out the side that was held out then, with --holdout, or start from a model that never saw it, with --model"
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class FineTuned:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A fine-tuning whose inputs were all checked."""
+    """A fine-tuning whose inputs were all checked; `left_out` are objects that reach into the held-out part."""
 
     section: Section
     drawn: Drawn
@@ -103,6 +108,7 @@ class _Plan:
     networks: tuple[Network, ...]
     grid: Regrid
     split: Split
+    left_out: tuple[int, ...]
     options: FineTuneOptions
     replay: tuple[Path, ...]
     steps: Steps
@@ -127,7 +133,7 @@ def finetune(
 
     All networks that are averaged for the layer are tuned, one after the other; the other networks of the model are
     carried along, so that the result is complete. A side of the section is held out, with a gap, and scored before
-    and after as `segment` would label it.
+    and after as `segment` would label it, but with no pixel unclassified, and before it serves for calibration.
 
     Parameters
     ----------
@@ -139,29 +145,32 @@ def finetune(
     Raises
     ------
     MeteosegError : bad input (nothing is written then): labels that do not fit or whose meaning is not given, one
-        class only, no way to hold out a block, classes the model does not know, `out` in use.
+        class only, no way to hold out a block, a held-out part that the model was trained on before, classes it
+        does not know, `out` in use.
     """
     steps = Steps(progress)
     section = source if isinstance(source, Section) else open_section(source)
     target = output_folder(Path(out).resolve().parent, Path(out).resolve().name, overwrite=overwrite)
     drawn = read_drawn(labels, section, kind=kind, classes=classes, kinds=kinds, unlabelled=unlabelled)
-    plan = _check(section, drawn, load_model(model), options or FineTuneOptions(), steps)
+    plan = _check(section, drawn, load_model(model), options=options or FineTuneOptions(), steps=steps)
     with complete_or_absent(target) as folder:
         with steps("scores before"):
-            before = score_on(plan.start, section, drawn, plan.split.held, plan.networks)
+            before = _score(plan, plan.networks)
         tuned = [_tune(plan, network, folder / "networks" / network.card.name) for network in plan.networks]
-        _write_model(plan, [part for part, _ in tuned], tuned[0][1], folder / MODEL_FILE, name=target.name)
         with steps("scores after"):
-            after_model = load_model(folder)
-            after = score_on(after_model, section, drawn, plan.split.held, _same(after_model, plan.networks))
-        table = _table(before, after)
+            after = _score(
+                plan, [_as_before(part, network) for (part, _), network in zip(tuned, plan.networks, strict=True)]
+            )
+        table = compare(before, after)
         table.to_csv(folder / SCORES_CSV, index=False)
-        notes = (*plan.notes, *_verdict(table))
-        _write_card(after_model, folder, before=before, after=after, notes=(_labels_note(plan, labels), *notes))
+        notes = (*plan.notes, *verdict(table))
+        card = _card(plan, target.name, [part for part, _ in tuned], (_labels_note(plan, labels), *notes))
+        scores = _named("before", before) | _named("after", after)
+        _write_model(plan, replace(card, scores={**card.scores, **scores}), tuned, folder)
     return FineTuned(Path(out), table, notes)
 
 
-def _check(section: Section, drawn: Drawn, start: Model, options: FineTuneOptions, steps: Steps) -> _Plan:
+def _check(section: Section, drawn: Drawn, start: Model, *, options: FineTuneOptions, steps: Steps) -> _Plan:
     """Check that model, section and labels go together, and decide what is held out."""
     networks = _networks(start, drawn.layer)
     card = networks[0].card
@@ -173,26 +182,23 @@ def _check(section: Section, drawn: Drawn, start: Model, options: FineTuneOption
         )
     Inputs(section).check(replace(start.card, networks=tuple(network.card for network in networks)))
     grid = choose_grid(card, section)
-    scale = float(max(grid.step))
-    least, usual = (int(np.ceil(px * scale)) for px in (MIN_GAP_PX, card.margin_px))
-    gap_px = usual if options.gap_px is None else options.gap_px
-    if gap_px < least:
-        raise InputError(
-            f"A gap of {gap_px} px is too narrow for this section: neighbouring pixels are nearly copies of each "
-            f"other, so the score would flatter. Give at least {least} px with --gap ({usual} by default)."
-        )
+    gap_px = _gap_px(options, card, grid)
     counted = drawn.classes if section.mask is None else np.where(section.read_mask(), drawn.classes, 255)
     split = split_labels(
         counted.astype(np.uint8), drawn.layer, side=options.holdout, share=options.holdout_share, gap_px=gap_px
     )
+    check_unseen(start.card.training_data, section, split.held, model=start.card.name, remedy=_UNSEEN_REMEDY)
+    left_out = _left_out(drawn, split)
     replay = find_examples(options.replay)
     if replay:
         prints = [fingerprint(open_section(folder), str(folder)) for folder in replay]
         check_apart([fingerprint(section)], prints)
     notes = [*drawn.notes, _split_note(split, section)]
+    if left_out:
+        notes.append(f"not trained on, since they reach into the held-out part: {len(left_out)} objects")
     if drawn.layer == "phases" and choose_phase_maker(section, None) is not None:
         notes.append("segment names the minerals of this section by its chemistry, not by the tuned network")
-    return _Plan(section, drawn, start, networks, grid, split, options, replay, steps, tuple(notes))
+    return _Plan(section, drawn, start, networks, grid, split, left_out, options, replay, steps, tuple(notes))
 
 
 def _networks(model: Model, layer: str) -> tuple[Network, ...]:
@@ -203,16 +209,58 @@ def _networks(model: Model, layer: str) -> tuple[Network, ...]:
     return tuple(network for network in model.networks.values() if first.card.delivers_like(network.card))
 
 
-def _same(model: Model, networks: Sequence[Network]) -> tuple[Network, ...]:
-    return tuple(model.networks[network.card.name] for network in networks)
+def _gap_px(options: FineTuneOptions, card: NetworkCard, grid: Regrid) -> int:
+    """Return the gap in pixels of the maps, after checking that it is wide enough."""
+    scale = float(max(grid.step))
+    least, usual = (int(np.ceil(px * scale)) for px in (MIN_GAP_PX, card.margin_px))
+    gap_px = usual if options.gap_px is None else options.gap_px
+    if gap_px < least:
+        raise InputError(
+            f"A gap of {gap_px} px is too narrow for this section: neighbouring pixels are nearly copies of each "
+            f"other, so the score would flatter. Give at least {least} px with --gap ({usual} by default)."
+        )
+    return gap_px
+
+
+def _left_out(drawn: Drawn, split: Split) -> tuple[int, ...]:
+    """Return the objects on both sides, which are not trained on: their other end would give the held-out one away.
+
+    Raises
+    ------
+    InputError : without them nothing is left to learn from.
+    """
+    if drawn.objects is None:
+        return ()
+    both = np.intersect1d(drawn.objects[split.train.slices], drawn.objects[split.held.slices])
+    left_out = tuple(int(number) for number in both if number)
+    classes = drawn.truth(without=left_out)[drawn.layer][split.train.slices]
+    names = [default_legend(drawn.layer).name_of(int(value)) for value in np.unique(classes) if value != 255]
+    if "chondrule" not in names or len(names) < 2:
+        raise InputError(
+            f"What is left to train on shows only {', '.join(names) or 'no class'} (objects that reach into the "
+            f"held-out part are left out: {len(left_out)}): give another side with --holdout, a smaller "
+            "--holdout-share or --gap, or outline more."
+        )
+    return left_out
 
 
 def _split_note(split: Split, section: Section) -> str:
-    rows, cols = split.held, split.held
+    held = split.held
     return (
-        f"held out: {split.side} of '{section.name}', rows {rows.row}-{rows.row_end - 1}, columns "
-        f"{cols.col}-{cols.col_end - 1}, {split.gap_px} px away from what was trained on"
+        f"held out: {split.side} of '{section.name}', rows {held.row}-{held.row_end - 1}, columns "
+        f"{held.col}-{held.col_end - 1}, {split.gap_px} px away from what was trained on"
     )
+
+
+def _score(plan: _Plan, networks: Sequence[Network]) -> dict[str, float]:
+    return score_on(plan.start, plan.section, plan.drawn, window=plan.split.held, networks=networks)
+
+
+def _as_before(part: Model, network: Network) -> Network:
+    """Return a tuned network with the calibration of the one that it started from, so that both score by one rule."""
+    tuned = copy.copy(part.networks[network.card.name])
+    tuned.card = replace(tuned.card, calibration=network.card.calibration)
+    return tuned
 
 
 def _tune(plan: _Plan, network: Network, folder: Path) -> tuple[Model, Example]:
@@ -266,12 +314,9 @@ def _config(plan: _Plan, network: Network) -> TrainConfig:
 def _example(plan: _Plan, config: TrainConfig, part: Window, *, is_training: bool) -> Example:
     """Cut one side of the section, around its labels, on the grid of the network."""
     step = plan.grid.step
-    objects, held = plan.drawn.objects, plan.split.held
-    # An object that reaches into the held-out block is not trained on: its other end would give it away.
-    straddling = np.unique(objects[held.slices]) if is_training and objects is not None else ()
-    truth = plan.drawn.truth(without=[int(number) for number in straddling if number])
+    truth = plan.drawn.truth(without=plan.left_out if is_training else ())
     margin_px = int(np.ceil(config.optim.tile_px * max(step)))
-    window = onto_grid(_around_labels(plan.drawn.classes, part, margin_px), step)
+    window = onto_grid(around_labels(plan.drawn.classes, part, margin_px), step)
     window = window.intersect(Window.whole(plan.grid.target)) or window
     n_values = window.height * window.width * len(plan.networks[0].card.channels)
     if n_values > MAX_VALUES:
@@ -283,48 +328,46 @@ def _example(plan: _Plan, config: TrainConfig, part: Window, *, is_training: boo
     return replace(example, in_focus=True)
 
 
-def _around_labels(classes: NDArray[np.uint8], part: Window, margin_px: int) -> Window:
-    """Return the part of a window that is within `margin_px` of its labels."""
-    known = classes[part.slices] != 255
-    rows, cols = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
-    height, width = int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1
-    inner = Window(int(rows[0]), int(cols[0]), height, width).padded(margin_px, part.shape)
-    return Window(part.row + inner.row, part.col + inner.col, inner.height, inner.width)
+def _card(plan: _Plan, name: str, parts: Sequence[Model], notes: Sequence[str]) -> ModelCard:
+    """Make the card of the tuned networks and the others of the start model."""
+    start = plan.start.card
+    tuned = {part.card.networks[0].name: part.card.networks[0] for part in parts}
+    seen = [record(plan.section, plan.split.train)]
+    seen += [record(open_section(folder), name=folder.name) for folder in plan.replay]
+    origin = f"fine-tuned from model '{start.name}' (SHA-256 {plan.start.sha256}): {', '.join(tuned)}"
+    return ModelCard(
+        name,
+        tuple(replace(tuned.get(card.name, card), calibration=card.calibration) for card in start.networks),
+        training_data=tuple(dict.fromkeys([*start.training_data, *seen])),
+        scores={
+            key: value
+            for key, value in start.scores.items()
+            if not set(key.split(".")[0].split("+")) & set(tuned) and not key.startswith("holdout_")
+        },
+        licence=start.licence,
+        citation=start.citation,
+        created=datetime.now(UTC).date().isoformat(),
+        notes=(f"{origin}; other networks unchanged", *notes, *(f"start model: {note}" for note in start.notes)),
+    )
 
 
-def _write_model(plan: _Plan, parts: Sequence[Model], held: Example, path: Path, *, name: str) -> None:
-    """Join the tuned networks with the others of the start model."""
-    tuned = {part.card.networks[0].name: part for part in parts}
-    networks = [part.networks[number] for number, part in tuned.items()]
+def _write_model(plan: _Plan, card: ModelCard, tuned: Sequence[tuple[Model, Example]], folder: Path) -> None:
+    """Calibrate the tuned networks on the held-out part, now that it is scored, and write them with the others."""
+    found = {name: network for part, _ in tuned for name, network in part.networks.items()}
+    networks, held = list(found.values()), tuned[0][1]
     calibration: tuple[Calibration, ...] = ()
     scores: dict[str, float] = {}
     plane = networks[0].card.layers.index(plan.drawn.layer)
     if np.count_nonzero(held.targets[..., plane] != 255) >= MIN_CALIBRATION_PX:
         calibration, scores = calibrate_networks(networks, [held])
-    cards = tuple(
-        replace(tuned[card.name].card.networks[0], calibration=calibration) if card.name in tuned else card
-        for card in plan.start.card.networks
+    card = replace(
+        card,
+        networks=tuple(replace(c, calibration=calibration) if c.name in found else c for c in card.networks),
+        scores={**card.scores, **_named("after", scores)},
     )
-    states: dict[str, Any] = {
-        card.name: tuned.get(card.name, plan.start).networks[card.name].state_dict() for card in cards
-    }
-    known = plan.start.card.scores.items()
-    kept = {key: value for key, value in known if not set(key.split(".")[0].split("+")) & set(tuned)}
-    card = ModelCard(
-        name,
-        cards,
-        training_data=tuple(dict.fromkeys(entry for part in parts for entry in part.card.training_data)),
-        scores=kept | {f"holdout_after.{key}": value for key, value in scores.items()},
-        licence=plan.start.card.licence,
-        citation=plan.start.card.citation,
-        created=datetime.now(UTC).date().isoformat(),
-        notes=(
-            f"fine-tuned from model '{plan.start.card.name}' (SHA-256 {plan.start.sha256}): "
-            f"{', '.join(tuned)}; other networks unchanged",
-            *(f"start model: {note}" for note in plan.start.card.notes),
-        ),
-    )
-    save_model(path, card, states)
+    states = {name: network.state_dict() for name, network in {**plan.start.networks, **found}.items()}
+    save_model(folder / MODEL_FILE, card, states)
+    (folder / CARD).write_text(card.to_json() + "\n", encoding="utf-8")
 
 
 def _labels_note(plan: _Plan, labels: Path | str | NDArray[np.integer[Any]]) -> str:
@@ -332,42 +375,13 @@ def _labels_note(plan: _Plan, labels: Path | str | NDArray[np.integer[Any]]) -> 
         source, digest = Path(labels).name, sha256_of(Path(labels))
     else:
         source, digest = "an array", hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest()
-    n_px = int(np.count_nonzero(plan.drawn.classes[plan.split.train.slices] != 255))
+    trained = plan.drawn.truth(without=plan.left_out)[plan.drawn.layer][plan.split.train.slices]
+    n_px = int(np.count_nonzero(trained != 255))
     return (
         f"labels from {source} (SHA-256 {digest}): {n_px} pixels trained on, {', '.join(plan.drawn.names())}; "
         f"{plan.options.steps} steps at {plan.options.learning_rate:g}"
     )
 
 
-def _write_card(
-    model: Model, folder: Path, *, before: Mapping[str, float], after: Mapping[str, float], notes: Sequence[str]
-) -> None:
-    """Write the model again, its card with scores and notes."""
-    scores = {
-        f"holdout_{when}.{key}": round(value, 4)
-        for when, part in (("before", before), ("after", after))
-        for key, value in part.items()
-        if np.isfinite(value)
-    }
-    card = replace(
-        model.card,
-        scores={**model.card.scores, **scores},
-        notes=(model.card.notes[0], *notes, *model.card.notes[1:]),
-    )
-    save_model(folder / MODEL_FILE, card, {name: network.state_dict() for name, network in model.networks.items()})
-    (folder / CARD).write_text(card.to_json() + "\n", encoding="utf-8")
-
-
-def _table(before: Mapping[str, float], after: Mapping[str, float]) -> pd.DataFrame:
-    rows = [(key, before[key], after[key], after[key] - before[key]) for key in before]
-    return pd.DataFrame(rows, columns=["metric", "before", "after", "change"])
-
-
-def _verdict(table: pd.DataFrame) -> list[str]:
-    """Say so where the tuned model is worse than the one it started from."""
-    main = table.iloc[0]
-    if main["change"] >= 0 or not np.isfinite(main["change"]):
-        return []
-    return [
-        f"WARNING: {main['metric']} fell on the held-out part. Keep the start model, or label more, in more places."
-    ]
+def _named(when: str, scores: Mapping[str, float]) -> dict[str, float]:
+    return {f"holdout_{when}.{key}": round(value, 4) for key, value in scores.items() if np.isfinite(value)}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.certainty import Calibration, nearest_calibration
+from meteoseg.certainty import Calibration, lowest_thresholds, nearest_calibration
 from meteoseg.channels import Normalisation, canonical_input, fit_normalisation
 from meteoseg.errors import ChannelError, PixelSizeError
 from meteoseg.expressions import parse_expression
@@ -130,14 +130,15 @@ def describe_grid(card: NetworkCard, section: Section, grid: Regrid) -> str:
 
 @dataclass(frozen=True)
 class Runner:
-    """How networks are run: averaging over flips, and a function told how many tiles are done.
+    """How networks are run: averaging over flips and rotations, and a function told how many tiles are done.
 
+    `tta` None averages the networks that run on coarse pixels of their own (`um_per_px`), where it costs little.
     Pixels under `min_probability` become ``unclassified`` in the phases. None: as the card says; 0: no pixel, whatever
     its lead.
     """
 
     inputs: Inputs
-    tta: bool = False
+    tta: bool | None = None
     progress: Callable[[int, int], None] | None = None
     min_probability: float | None = None
 
@@ -153,18 +154,22 @@ class Runner:
 
     def thresholds(self, card: NetworkCard, layer: str) -> tuple[float, float]:
         """Return the probability and the lead under which a pixel of `layer` is ``unclassified``."""
-        found = self.calibration(card, layer)
-        wanted = self.min_probability
-        if wanted == 0 or found is None:
-            return wanted or 0.0, -np.inf
-        return found.min_probability if wanted is None else wanted, found.min_lead
+        if self.min_probability == 0:
+            return 0.0, -np.inf
+        channels = self.inputs.section.channel_names if card.canonical else card.channels
+        probability, lead = lowest_thresholds(card.calibration, layer, channels)
+        return probability if self.min_probability is None else self.min_probability, lead
+
+    def averages(self, card: NetworkCard) -> bool:
+        """Whether a network is averaged over the flips and rotations of each window."""
+        return card.um_per_px is not None if self.tta is None else self.tta
 
     def bands(self, network: Network, grid: Regrid) -> Iterator[tuple[int, dict[str, FloatArray]]]:
         """Yield (first row, {layer: logits (K, h, W)}) of the network's grid, top to bottom."""
         read_own = self.inputs.reader(network.card)
         own_grid = grid.step == (1.0, 1.0)
         read: Read = read_own if own_grid else (lambda window: grid.read(read_own, window))
-        yield from predict_bands(network, read, grid.target, tta=self.tta, progress=self.progress)
+        yield from predict_bands(network, read, grid.target, tta=self.averages(network.card), progress=self.progress)
 
     def probabilities(self, network: Network, grid: Regrid) -> dict[str, NDArray[np.float16]]:
         """Return {layer: (K, H, W) calibrated probabilities} of the network's whole grid in half precision."""

@@ -120,7 +120,7 @@ def make_component_maps(
     """
     share = np.array(probability, np.float32)
     names = [legend[name].name for name in classes]
-    if hole_share is not None and HOLE in names:
+    if hole_share is not None and HOLE in names and HOLE not in known:
         share *= 1 - hole_share
         share[names.index(HOLE)] = hole_share
     if {OUTSIDE, HOLE} <= set(names) and OUTSIDE not in known:

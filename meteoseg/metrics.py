@@ -80,7 +80,7 @@ def iou(matrix: CountArray) -> FloatArray:
     [0.75, 0.8]
     """
     hits = np.diag(matrix).astype(float)
-    return _ratio(hits, matrix.sum(axis=0) + matrix.sum(axis=1) - hits)
+    return ratio(hits, matrix.sum(axis=0) + matrix.sum(axis=1) - hits)
 
 
 def dice(matrix: CountArray) -> FloatArray:
@@ -91,22 +91,33 @@ def dice(matrix: CountArray) -> FloatArray:
     >>> dice(np.array([[3, 1], [0, 4]])).round(3).tolist()
     [0.857, 0.889]
     """
-    return _ratio(2.0 * np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
+    return ratio(2.0 * np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
 
 
-def boundary_band(labels: LabelArray, width_px: int = 1) -> BoolArray:
+def boundary_band(labels: LabelArray, width_px: int = 1, *, ignore: int | None = None) -> BoolArray:
     """Mark pixels within `width_px` (rows or columns, diagonals too) of another label, on both sides.
+
+    Parameters
+    ----------
+    ignore : label that is none (`UNLABELLED`): it makes no boundary and is not marked.
 
     Examples
     --------
     >>> boundary_band(np.array([[1, 1, 1, 2, 2, 2]])).tolist()
     [[False, False, True, True, False, False]]
+    >>> boundary_band(np.array([[255, 1, 1, 2, 2, 255]]), ignore=255).tolist()
+    [[False, False, True, True, False, False]]
     """
     if width_px < 1:
         return np.zeros(labels.shape, bool)
+    known = labels != ignore if ignore is not None else np.ones(labels.shape, bool)
+    if not known.any():
+        return np.zeros(labels.shape, bool)
     size = 2 * width_px + 1
-    highest = ndimage.maximum_filter(labels, size, mode="nearest")
-    return np.asarray(highest != ndimage.minimum_filter(labels, size, mode="nearest"))
+    # What is ignored never is the highest nor the lowest of several labels.
+    lowest, highest = (limit(labels[known]) for limit in (np.min, np.max))
+    top = ndimage.maximum_filter(np.where(known, labels, lowest), size, mode="nearest")
+    return np.asarray(known & (top != ndimage.minimum_filter(np.where(known, labels, highest), size, mode="nearest")))
 
 
 @dataclass(frozen=True)
@@ -133,17 +144,17 @@ class ObjectMatch:
     @property
     def precision(self) -> float:
         """Matched share of the predicted objects; NaN without any."""
-        return _share(self.n_matched, self.n_matched + len(self.false_pred_ids))
+        return share(self.n_matched, self.n_matched + len(self.false_pred_ids))
 
     @property
     def recall(self) -> float:
         """Matched share of the truth objects; NaN without any."""
-        return _share(self.n_matched, self.n_matched + len(self.missed_truth_ids))
+        return share(self.n_matched, self.n_matched + len(self.missed_truth_ids))
 
     @property
     def f1(self) -> float:
         """TP / (TP + FP / 2 + FN / 2), the recognition quality; NaN without any object."""
-        return _share(self.n_matched, self.n_matched + (len(self.false_pred_ids) + len(self.missed_truth_ids)) / 2)
+        return share(self.n_matched, self.n_matched + (len(self.false_pred_ids) + len(self.missed_truth_ids)) / 2)
 
     @property
     def mean_iou(self) -> float:
@@ -286,9 +297,17 @@ def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(str(length) for length in shape)
 
 
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> FloatArray:
+def ratio(part: NDArray[Any], whole: NDArray[Any]) -> FloatArray:
+    """Divide arrays (K,) and give NaN where the whole is 0.
+
+    Examples
+    --------
+    >>> ratio(np.array([1.0, 0.0]), np.array([4, 0])).tolist()
+    [0.25, nan]
+    """
     return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))
 
 
-def _share(part: float, whole: float) -> float:
+def share(part: float, whole: float) -> float:
+    """Return part / whole, NaN where the whole is 0."""
     return part / whole if whole else float("nan")

@@ -76,29 +76,121 @@ def pairs(items: Sequence[str], option: str, form: str) -> dict[str, str]:
 
 def finetune_options(command: F) -> F:
     """Add the options of ``meteoseg finetune``; those of the training have the defaults of `FineTuneOptions`."""
-    kinds = click.Choice(["components", "phases", "objects"])
+    return _with(command, [*_label_options(), *_tuning_options()])
+
+
+def _label_options() -> list[Callable[[F], F]]:
+    option, kinds = click.option, click.Choice(["components", "phases", "objects"])
+    return [
+        option("--labels", type=PathArgument, required=True, metavar="TIF", help="Label image, as large as the maps."),
+        option("--kind", type=kinds, default="components", show_default=True, help="What the labels are."),
+        option("--class", "classes", multiple=True, metavar="VALUE=NAME", help="Meaning of a value; repeatable."),
+        option("--legend", type=PathArgument, metavar="CSV", help="Meaning of the values: columns id, name."),
+        option("--kinds", type=PathArgument, metavar="CSV", help="Kinds of objects: columns label, kind."),
+        option(
+            "--unlabelled",
+            multiple=True,
+            type=click.IntRange(min=0),
+            metavar="VALUE",
+            help="Value that is no label; repeatable  [default: 0 and 255]",
+        ),
+    ]
+
+
+def _tuning_options() -> list[Callable[[F], F]]:
+    option, whole, real = click.option, click.IntRange, click.FloatRange
     sides = "left, right, top, bottom or auto"
+    return [
+        option("--model", default="chondrite", show_default=True, help="Start: shipped model, weights file or RUN."),
+        option("-o", "--out", type=PathArgument, required=True, metavar="RUN", help="Folder of the new model."),
+        option(
+            "--steps",
+            type=whole(min=1),
+            metavar="N",
+            default=200,
+            show_default=True,
+            help="Training steps for each network.",
+        ),
+        option(
+            "--learning-rate",
+            type=real(1e-9, 10),
+            default=3e-4,
+            show_default=True,
+            metavar="RATE",
+            help="Largest learning rate; higher learns faster and forgets more.",
+        ),
+        option(
+            "--holdout",
+            default="auto",
+            show_default=True,
+            metavar="SIDE",
+            help=f"Side of the section kept for scoring: {sides}.",
+        ),
+        option(
+            "--holdout-share",
+            type=real(0.05, 0.6),
+            default=0.25,
+            show_default=True,
+            metavar="SHARE",
+            help="Share of the labelled pixels kept for scoring, 0.05 to 0.6.",
+        ),
+        option(
+            "--gap",
+            "gap_px",
+            type=whole(min=1),
+            metavar="PX",
+            help="Strip left out between the two parts, in map pixels  [default: margin of the network]",
+        ),
+        option(
+            "--replay",
+            multiple=True,
+            metavar="GLOB",
+            help="Training examples shown in between, against forgetting; repeatable.",
+        ),
+        option(
+            "--replay-share",
+            type=real(0, 0.9),
+            default=0.3,
+            show_default=True,
+            metavar="SHARE",
+            help="Share of the crops taken from --replay, 0 to 0.9.",
+        ),
+        option("--threads", type=whole(0, 1024), metavar="N", default=0, help="Processor threads  [default: 0, all]"),
+        option(
+            "--seed",
+            metavar="N",
+            type=whole(min=0),
+            default=1,
+            show_default=True,
+            help="Number that the random crops come from; the same gives the same.",
+        ),
+        option("--overwrite", is_flag=True, help="Replace RUN where it exists."),
+    ]
+
+
+def evaluate_options(command: F) -> F:
+    """Add PRED, TRUTH and the options of ``meteoseg evaluate``."""
+    kinds = click.Choice(["phases", "components", "objects"])
+    off = "Pixels this close to a drawn boundary are not scored."
+    inside = "Image that is 0 off the section: not scored there."
+    ignore = "Objects not to score: table with label and kind, or ids like 3,17."
+    rare = "Leave rarer classes (area % of TRUTH) out of mean_iou."
+    merge = "Score as one what maps cannot tell apart; repeatable."
     option = click.option
     return _with(
         command,
         [
-            option("--labels", type=PathArgument, required=True, metavar="TIF", help="Label image, same grid."),
-            option("--kind", type=kinds, default="components", show_default=True, help="What the labels are."),
-            option("--class", "classes", multiple=True, metavar="VALUE=NAME", help="Meaning of a value; repeatable."),
-            option("--legend", type=PathArgument, metavar="CSV", help="Meaning of the values: columns id, name."),
-            option("--kinds", type=PathArgument, metavar="CSV", help="Kinds of objects: columns label, kind."),
-            option("--unlabelled", multiple=True, type=int, metavar="VALUE", help="No label  [default: 0 255]"),
-            option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN."),
-            option("-o", "--out", type=PathArgument, required=True, metavar="RUN", help="Folder of the new model."),
-            option("--steps", type=click.IntRange(min=1), default=200, show_default=True, help="Of each network."),
-            option("--learning-rate", type=float, default=3e-4, show_default=True),
-            option("--holdout", default="auto", show_default=True, metavar="SIDE", help=f"Scored: {sides}."),
-            option("--holdout-share", type=float, default=0.25, show_default=True, help="Share of the labels."),
-            option("--gap", "gap_px", type=int, metavar="PX", help="Left out between  [default: network's margin]"),
-            option("--replay", multiple=True, metavar="GLOB", help="Training examples shown in between; repeatable."),
-            option("--replay-share", type=float, default=0.3, show_default=True, help="Share of the crops."),
-            option("--threads", type=int, default=0, help="Processor threads  [default: all]"),
-            option("--seed", type=int, default=1, show_default=True),
-            option("--overwrite", is_flag=True, help="Replace RUN where it exists."),
+            click.argument("pred", type=PathArgument),
+            click.argument("truth", type=PathArgument),
+            option("--kind", type=kinds, default="components", show_default=True,
+                   help="Minerals or components pixel by pixel, or chondrules one by one."),
+            option("-o", "--out", type=PathArgument, required=True, metavar="CSV", help="Table of scores to write."),
+            option("--boundary-px", type=click.IntRange(min=0), default=1, show_default=True, help=off),
+            option("--inside", type=PathArgument, metavar="MASK", help=inside),
+            option("--ignore", metavar="CSV|IDS", help=ignore),
+            option("--ignore-kind", multiple=True, metavar="KIND", help="Kind of that table, e.g. nodule; repeatable."),
+            option("--per-object", type=PathArgument, metavar="CSV", help="Also a row per object, the worst first."),
+            option("--min-area-pct", type=click.FloatRange(0, 100), default=0.0, show_default=True, help=rare),
+            option("--merge", multiple=True, metavar="A,B", help=merge),
         ],
-    )
+    )  # fmt: skip

@@ -146,7 +146,7 @@ def segment(
     out: Path | str | None = None,
     name: str | None = None,
     overwrite: bool = False,
-    tta: bool = False,
+    tta: bool | None = None,
     min_probability: float | None = None,
     probabilities: bool = False,
     progress: bool = False,
@@ -162,7 +162,8 @@ def segment(
     out : parent folder; None keeps the result in a temporary folder until `Result.save`.
     name : of the result folder; default: the section's name.
     overwrite : replace a result folder that is not empty.
-    tta : average the networks over flips and rotations.
+    tta : average the networks over flips and rotations (eight times the work); None: only those that run on coarse
+        pixels of their own, where it costs little.
     min_probability : phases that a network is less sure of become ``unclassified``; 0: none; None: the thresholds
         of the model's card.
     probabilities : also write how sure the networks are of each pixel, in percent.

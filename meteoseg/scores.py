@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from meteoseg.errors import InputError
@@ -28,10 +26,14 @@ from meteoseg.metrics import (
     expected_calibration_error,
     iou,
     match_objects,
+    ratio,
+    share,
 )
 
 #: Name under which scores over all classes are listed.
 ALL = "all"
+#: Components that count as matrix between objects.
+MATRIX_COMPONENTS = ("matrix", "rim")
 _COLUMNS = ["class", "metric", "value"]
 
 
@@ -65,6 +67,19 @@ class Rules:
         return self.inside
 
 
+def matrix_of(components: LabelArray) -> BoolArray:
+    """Return where components (H, W) of the shipped legend are matrix or fine-grained rim.
+
+    Examples
+    --------
+    >>> legend = default_legend("components")
+    >>> matrix_of(np.array([[legend[name].id for name in ("outside", "chondrule", "rim", "matrix")]])).tolist()
+    [[False, False, True, True]]
+    """
+    legend = default_legend("components")
+    return np.isin(components, [legend[name].id for name in MATRIX_COMPONENTS])
+
+
 def evaluate_phases(
     pred: LabelArray,
     truth: LabelArray,
@@ -90,7 +105,7 @@ def evaluate_phases(
     Raises
     ------
     ShapeMismatchError : arrays of different shapes.
-    InputError : labels outside the legend.
+    InputError : labels outside the legend, no pixel to score, or a class in two groups to merge.
     UnknownNameError : a class to merge that the legend lacks.
     """
     legend = legend or default_legend("phases")
@@ -131,8 +146,9 @@ def _evaluate_layer(
     n_classes = max(legend.ids) + 1
     pred, truth, names = _merged(pred, truth, legend, rules.merge)
     matrix_all = confusion(pred, truth, n_classes, ignore=UNLABELLED, where=where)
-    inner = where & ~boundary_band(truth, rules.boundary_px)
+    inner = where & ~boundary_band(truth, rules.boundary_px, ignore=UNLABELLED)
     matrix = confusion(pred, truth, n_classes, ignore=UNLABELLED, where=inner)
+    _check_any(int(matrix_all.sum()), int(matrix.sum()), rules)
     in_modes = np.array([i in legend.ids and legend.name_of(i) not in (OUTSIDE, HOLE) for i in range(n_classes)])
     scores = _class_scores(matrix, matrix_all, in_modes)
     rows: list[tuple[str, str, float]] = []
@@ -142,7 +158,7 @@ def _evaluate_layer(
     truth_px = matrix_all.sum(axis=1)
     averaged = (matrix.sum(axis=1) > 0) & (100 * truth_px >= rules.min_area_pct * truth_px.sum())
     rows += [
-        (ALL, "accuracy", _share(int(np.trace(matrix)), int(matrix.sum()))),
+        (ALL, "accuracy", share(int(np.trace(matrix)), int(matrix.sum()))),
         (ALL, "mean_iou", _mean(scores["iou"][averaged])),
         (ALL, "n_classes", float(np.count_nonzero(averaged))),
         (ALL, "mean_modal_error_pct", _mean(np.abs(scores["modal_error_pct"])[occurs & in_modes])),
@@ -150,9 +166,24 @@ def _evaluate_layer(
     ]
     if probability is not None:
         judged = inner & (truth != UNLABELLED) & (pred != _unclassified_id(legend))
-        error = expected_calibration_error(probability[judged], pred[judged] == truth[judged])
+        is_right = pred[judged] == truth[judged]
+        error = expected_calibration_error(probability[judged], is_right) if is_right.size else float("nan")
         rows.append((ALL, "expected_calibration_error", error))
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _check_any(n_labelled: int, n_inner: int, rules: Rules) -> None:
+    """Refuse a comparison without a single pixel."""
+    if not n_labelled:
+        raise InputError(
+            "No pixel is left to score: all of the truth is unlabelled (255) or outside of the section. "
+            "Check the truth and the mask."
+        )
+    if not n_inner:
+        raise InputError(
+            f"No pixel is left to score: all {n_labelled} labelled pixels lie within {rules.boundary_px} px of another "
+            "label. Give --boundary-px 0."
+        )
 
 
 def _unclassified_id(legend: Legend) -> int:
@@ -164,10 +195,15 @@ def _merged(
 ) -> tuple[LabelArray, LabelArray, dict[int, str]]:
     """Give the classes of each group the id of its first; return the maps and the names by id."""
     names = {label_id: legend.name_of(label_id) for label_id in legend.ids}
+    seen: set[int] = set()
     for group in merge:
         ids = [legend[name].id for name in group]
         if len(set(ids)) < 2:
             raise InputError(f"Only one class to merge in '{','.join(group)}': write --merge \"kamacite,taenite\".")
+        twice = next((name for place, name in enumerate(group) if legend[name].id in seen | set(ids[:place])), None)
+        if twice is not None:
+            raise InputError(f"--merge names '{twice}' twice: write all that are one as a single group, --merge A,B,C.")
+        seen |= set(ids)
         names[ids[0]] = " + ".join(group)
         pred, truth = (np.where(np.isin(labels, ids), np.asarray(ids[0], labels.dtype), labels)
                        for labels in (pred, truth))  # fmt: skip
@@ -181,8 +217,8 @@ def _class_scores(matrix: CountArray, matrix_all: CountArray, in_modes: BoolArra
     return {
         "iou": iou(matrix),
         "dice": dice(matrix),
-        "precision": _ratio(hits, matrix.sum(axis=0)),
-        "recall": _ratio(hits, matrix.sum(axis=1)),
+        "precision": ratio(hits, matrix.sum(axis=0)),
+        "recall": ratio(hits, matrix.sum(axis=1)),
         "area_pct_truth": np.where(in_modes, truth_pct, np.nan),
         "area_pct_pred": np.where(in_modes, pred_pct, np.nan),
         "modal_error_pct": np.where(in_modes, pred_pct - truth_pct, np.nan),
@@ -190,18 +226,22 @@ def _class_scores(matrix: CountArray, matrix_all: CountArray, in_modes: BoolArra
 
 
 def evaluate_objects(
-    pred: LabelArray, truth: LabelArray, *, rules: Rules | None = None, matrix: BoolArray | None = None
+    pred: LabelArray,
+    truth: LabelArray,
+    *,
+    rules: Rules | None = None,
+    matrix: BoolArray | None = None,
+    true_matrix: BoolArray | None = None,
 ) -> tuple[pd.DataFrame, ObjectMatch]:
     """Score a map of object ids: matching as in `match_objects`, Dice of objects, IoU of the matrix between them.
 
     Pixel scores leave out the objects named in `Rules.ignore_truth_ids` and, `Rules.boundary_px` wide, the band
-    along truth outlines; objects too small to be matched are objects in them all the same. Matrix is what lies in
-    no object.
+    along truth outlines; objects too small to be matched are objects in them all the same.
 
     Parameters
     ----------
     pred, truth : (H, W) object ids, 0 is no object.
-    matrix : (H, W) predicted matrix; by default every pixel without a predicted object.
+    matrix, true_matrix : (H, W) predicted and true matrix; by default every pixel in no object.
 
     Returns
     -------
@@ -211,12 +251,16 @@ def evaluate_objects(
     Raises
     ------
     ShapeMismatchError : arrays of different shapes.
+    InputError : no pixel counts.
     """
     rules = rules or Rules()
     check_shapes(pred, truth)
     where = rules.where(truth)
+    if not where.any():
+        raise InputError("No pixel is left to score: the mask leaves out all of them. It must not be 0 in the section.")
     named = list(rules.ignore_truth_ids)
     matrix = np.asarray(pred == 0) if matrix is None else matrix
+    true_matrix = np.asarray(truth == 0) if true_matrix is None else true_matrix
     match = match_objects(
         np.where(where, pred, 0),
         np.where(where, truth, 0),
@@ -227,7 +271,7 @@ def evaluate_objects(
     counted = where & ~boundary_band(truth, rules.boundary_px) & ~np.isin(truth, named)
     is_object = (truth > 0).astype(np.uint8)
     objects = confusion((pred > 0).astype(np.uint8), is_object, 2, where=counted)
-    between = confusion(matrix.astype(np.uint8), 1 - is_object, 2, where=counted)
+    between = confusion(matrix.astype(np.uint8), true_matrix.astype(np.uint8), 2, where=counted)
     n_missed, n_false = len(match.missed_truth_ids), len(match.false_pred_ids)
     values = {
         "n_truth": match.n_matched + n_missed,
@@ -287,14 +331,6 @@ def _geometry(labels: LabelArray) -> pd.DataFrame:
     ids, area = np.unique(labels[labels > 0], return_counts=True)
     centres = np.reshape(ndimage.center_of_mass(labels > 0, labels, ids), (-1, 2)).round(1)
     return pd.DataFrame({"area_px": area, "row_px": centres[:, 0], "col_px": centres[:, 1]}, index=ids.astype(np.int64))
-
-
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> FloatArray:
-    return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
 
 
 def _percent(counts: CountArray) -> FloatArray:

@@ -105,6 +105,52 @@ def test_what_is_ignored_must_be_known(drawn: Path) -> None:
         read_ignored(str(drawn / "other.csv"))
 
 
+def test_a_table_without_a_kind_to_ignore_is_refused(drawn: Path) -> None:
+    with pytest.raises(InputError, match=r"ignores nothing: add --ignore-kind KIND \(chondrule, nodule\)"):
+        read_ignored(str(drawn / "drawn.csv"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("3,chondrule\n,nodule", "has the label '': give the whole number"),
+        ("3,chondrule\n1.5,nodule", "has the label '1.5': give the whole number"),
+        ("three,nodule", "has the label 'three': give the whole number"),
+        ("3,chondrule\n3,nodule", "names the object 3 twice"),
+    ],
+)
+def test_labels_that_are_no_whole_numbers_are_one_line(drawn: Path, result: Path, rows: str, message: str) -> None:
+    (drawn / "bad.csv").write_text(f"label,kind\n{rows}\n", encoding="utf-8")
+    args = ["evaluate", str(result), str(drawn / "drawn.tif"), "--kind", "objects", "-o", str(drawn / "s.csv")]
+    done = CliRunner().invoke(main, [*args, "--ignore", str(drawn / "bad.csv"), "--ignore-kind", "nodule"])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert message in done.output
+    assert not (drawn / "s.csv").exists()
+
+
+def test_empty_rows_of_the_kinds_are_skipped(drawn: Path) -> None:
+    (drawn / "gaps.csv").write_text("label,kind\n3.0,chondrule\n,\n\n9,nodule\n", encoding="utf-8")
+    found = read_ignored(str(drawn / "gaps.csv"), ["nodule"])
+    assert (found.ids, found.kinds) == ((9,), {3: "chondrule", 9: "nodule"})
+
+
+def test_superscript_digits_are_no_ids() -> None:
+    with pytest.raises(InputError, match="neither a file nor a list of ids"):
+        read_ignored("3\u00b2")
+
+
+def test_truth_without_a_scored_pixel_is_one_line(drawn: Path, result: Path) -> None:
+    write_labels(drawn / "blank.tif", np.full((30, 44), 255, np.uint8))
+    write_labels(drawn / "nothing.tif", np.zeros((30, 44), np.uint8))
+    for args in (
+        [str(drawn / "blank.tif")],
+        [str(drawn / "drawn.tif"), "--kind", "objects", "--inside", str(drawn / "nothing.tif")],
+    ):
+        done = CliRunner().invoke(main, ["evaluate", str(result), *args, "-o", str(drawn / "s.csv")])
+        assert (done.exit_code, done.output.count("\n")) == (2, 1)
+        assert "No pixel is left to score" in done.output
+
+
 def test_the_truth_folder_says_what_is_section(result: Path) -> None:
     truth = result.parent / "truth"
     truth.mkdir()
@@ -120,10 +166,18 @@ def test_the_truth_folder_says_what_is_section(result: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["components", "objects"])
 def test_a_result_scores_perfectly_against_itself(result: Path, kind: str) -> None:
-    table = evaluate_files(result.parent, result, kind=kind).scores
-    perfect = table[table["metric"].isin(["f1", "pq", "mean_iou", "accuracy"])]["value"]
-    assert len(perfect) == 2
-    assert perfect.eq(1).all()
+    table = evaluate_files(result.parent, result, kind=kind, boundary_px=0).scores
+    perfect = table[table["metric"].isin(["f1", "pq", "dice", "iou", "mean_iou", "accuracy"])]
+    assert len(perfect) == {"components": 12, "objects": 4}[kind]
+    assert perfect["value"].eq(1).all(), perfect
+
+
+def test_an_object_image_scores_perfectly_against_its_folder(result: Path) -> None:
+    image = result / LABEL_FILES["chondrules"]
+    for pair in ((image, image), (image, result)):
+        assert value(evaluate_files(*pair, kind="objects").scores, "matrix", "iou") == 1
+    # an image of objects as truth: whatever is in none of them is matrix, the clast of the result is not
+    assert value(evaluate_files(result, image, kind="objects").scores, "matrix", "iou") < 1
 
 
 def test_written_probabilities_give_the_calibration_error(result: Path) -> None:

@@ -1,5 +1,6 @@
 import json
-from dataclasses import fields
+import re
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -8,12 +9,14 @@ import tifffile
 from click.testing import CliRunner
 
 import meteoseg as ms
+from meteoseg import finetuning
+from meteoseg.certainty import Calibration
 from meteoseg.cli import main
-from meteoseg.drawnscores import cropped, score_on, without_borders
+from meteoseg.drawnscores import cropped, score_on, verdict
 from meteoseg.errors import InputError, OutputExistsError, UnknownNameError
 from meteoseg.finetuning import FineTuneOptions, finetune
 from meteoseg.grid import Window
-from meteoseg.models import load_model
+from meteoseg.models import load_model, save_model
 from meteoseg.section import Section
 from meteoseg.train.drawn import read_drawn
 
@@ -98,7 +101,8 @@ def test_card_says_where_it_comes_from_and_what_it_scored(tuned, tiny_model):
     assert card.name == "mine"
     assert f"'tiny' (SHA-256 {before.sha256})" in card.notes[0]
     assert "labels from an array" in card.notes[1]
-    assert card.training_data == ("A12",)
+    assert len(card.training_data) == 1
+    assert re.fullmatch(r"A12: rows 0-95, columns 0-14\d of 96 x 200 px, blocks [0-9a-f]{480}", card.training_data[0])
     assert card.licence == "MIT"
     after = tuned.scores.set_index("metric")["after"]
     assert card.scores["holdout_after.mean_iou"] == pytest.approx(after["mean_iou"], abs=1e-4)
@@ -121,8 +125,8 @@ def test_objects_are_matched_and_their_kinds_respected_with_replay(tmp_path, tin
         options=quick(holdout="right", holdout_share=0.4, replay=(written(tmp_path / "other", seed=9),)),
     )  # fmt: skip
     assert list(done.scores["metric"][:3]) == ["f1", "pq", "matrix_iou"]
-    assert "objects of kind 'opaque thing' take no part" in done.notes[0]
-    assert load_model(done.folder).card.training_data == ("A12", "other")
+    assert "objects of kind 'opaque thing' (1): take no part" in done.notes[1]
+    assert [entry.split(":")[0] for entry in load_model(done.folder).card.training_data] == ["A12", "other"]
 
 
 def test_phases_are_tuned_on_the_own_grid(tmp_path, tiny_model):
@@ -175,15 +179,90 @@ def test_a_part_is_scored_like_the_whole(tiny_model):
     part = cropped(section(), window)
     np.testing.assert_array_equal(part.read(["Mg"]), section().read(["Mg"], window))
     networks = [model.networks["coarse"]]
-    whole = score_on(model, section(), drawn, Window(0, 0, *SHAPE), networks)
-    assert set(whole) == set(score_on(model, section(), drawn, window, networks))
+    whole = score_on(model, section(), drawn, window=Window(0, 0, *SHAPE), networks=networks)
+    assert set(whole) == set(score_on(model, section(), drawn, window=window, networks=networks))
     assert 0 <= whole["accuracy"] <= 1
 
 
-def test_borders_between_labels_do_not_count():
-    labels = np.full((5, 8), 255, np.uint8)
-    labels[2, 1:4], labels[2, 4:7] = 2, 7
-    assert without_borders(labels)[2].tolist() == [255, 2, 2, 255, 255, 7, 7, 255]
+def unsure(tiny_model, path):
+    """The tiny model with a calibration that leaves all phases unclassified."""
+    model = load_model(tiny_model, device="cpu")
+    strict = Calibration("phases", ("Mg", "Fe", "Si"), 2.0, 0.99, min_lead=99.0)
+    cards = [replace(card, calibration=(strict,)) for card in model.card.networks]
+    states = {name: net.state_dict() for name, net in model.networks.items()}
+    return save_model(path, replace(model.card, networks=tuple(cards)), states)
+
+
+def test_before_and_after_are_scored_by_one_rule_whatever_is_calibrated(tmp_path, tiny_model, monkeypatch):
+    given = {"kind": "phases", "classes": {1: "olivine", 2: "troilite"}}
+    given["options"] = quick(steps=12, learning_rate=5e-3, holdout="right")
+    tables, calibrations = [], []
+    for number, (start, least) in enumerate([(tiny_model, 1), (unsure(tiny_model, tmp_path / "u.safetensors"), 10**9)]):
+        monkeypatch.setattr(finetuning, "MIN_CALIBRATION_PX", least)
+        done = finetune(section(), scribbles(), out=tmp_path / f"run{number}", model=start, **given)
+        tables.append(done.scores)
+        calibrations.append(load_model(done.folder, device="cpu").networks["fine"].card.calibration)
+    pd.testing.assert_frame_equal(*tables)
+    assert tables[1].set_index("metric").loc["accuracy", "after"] > 0.3
+    assert calibrations[0]
+    assert calibrations[1] == ()
+
+
+def test_what_the_start_model_was_tuned_on_is_not_scored(tuned, tmp_path):
+    again = {"classes": CLASSES, "model": tuned.folder}
+    with pytest.raises(
+        InputError, match=r"'mine' was trained on rows 0-95, .* of 'A12'.* --holdout, or .* --model"
+    ) as e:
+        finetune(section(), scribbles(), out=tmp_path / "left", options=quick(holdout="left"), **again)
+    assert "\n" not in str(e.value)
+    assert not list(tmp_path.iterdir())
+    done = finetune(section(), scribbles(), out=tmp_path / "right", options=quick(holdout="right", steps=1), **again)
+    assert len(load_model(done.folder).card.training_data) == 1
+    other = finetune(section(8), scribbles(), out=tmp_path / "b", options=quick(holdout="left", steps=1), **again)
+    assert len(load_model(other.folder).card.training_data) == 2
+
+
+def test_objects_on_both_sides_are_left_out_and_counted(tmp_path, tiny_model):
+    bridged = discs()
+    bridged[80:90, 60:190] = 9
+    given = {"kind": "objects", "model": tiny_model, "options": quick(steps=1, holdout="right", holdout_share=0.3)}
+    done = finetune(section(), bridged, out=tmp_path / "run", **given)
+    assert "not trained on, since they reach into the held-out part: 1 objects" in done.summary()
+    only = np.where(bridged == 9, bridged, 0)
+    with pytest.raises(InputError, match=r"left to train on shows only matrix .* left out: 1\): give another side"):
+        finetune(section(), only, out=tmp_path / "none", **given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ([0.1, 0.0], []),
+        ([-0.1, 0.2], ["f1 fell"]),
+        ([np.nan, 0.2], ["could not be scored by f1 .*: judge by mean_iou"]),
+        ([np.nan, -0.2], ["could not be scored by f1", "mean_iou fell"]),
+        ([np.nan, np.nan], ["nothing tells what was gained"]),
+    ],
+)
+def test_verdict_is_never_silent_about_what_is_not_known(changes, found):
+    notes = verdict(pd.DataFrame({"metric": ["f1", "mean_iou"], "change": changes}))
+    assert len(notes) == len(found)
+    for note, text in zip(notes, found, strict=True):
+        assert re.search(text, note)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--holdout-share", 0.9), ("--replay-share", 1), ("--learning-rate", 0), ("--gap", 0), ("--threads", -1)],
+)
+def test_values_out_of_range_are_refused_under_the_name_of_the_option(option, value):
+    done = CliRunner().invoke(main, ["finetune", "maps", "--labels", "l.tif", "-o", "run", option, str(value)])
+    assert done.exit_code == 2
+    assert f"Invalid value for '{option}'" in done.stderr
+
+
+def test_every_option_of_the_command_is_explained():
+    for param in main.commands["finetune"].params[1:]:
+        assert param.help, param.name
 
 
 def test_command_tunes_from_files_and_its_defaults_are_those_of_python(maps, tmp_path, tiny_model):

@@ -55,6 +55,17 @@ def test_boundary_band_is_on_both_sides():
     assert boundary_band(labels, 2)[3, 4]
 
 
+def test_an_ignored_label_makes_no_boundary():
+    labels = np.full((5, 8), 255, np.uint8)
+    labels[2, 1:4], labels[2, 4:7] = 2, 7
+    assert boundary_band(labels)[2].all()
+    band = boundary_band(labels, ignore=255)
+    assert band[2].tolist() == [False, False, False, True, True, False, False, False]
+    assert band.sum() == 2
+    assert boundary_band(labels, 3, ignore=255).sum() == 6
+    assert np.array_equal(boundary_band(labels.astype(np.int64), ignore=255), band)
+
+
 def test_shifted_squares_have_their_iou():
     truth = squares((2, 2), (2, 15))
     pred = squares((3, 2), (2, 18))  # IoU 20 / 30 and 10 / 40

@@ -159,6 +159,55 @@ def test_calibration_error_leaves_out_unclassified_pixels():
     assert "expected_calibration_error" not in set(evaluate_phases(pred, truth)["metric"])
 
 
+def test_calibration_error_without_a_classified_pixel_is_nan_and_the_table_is_whole():
+    truth = np.full((10, 10), PHASES["olivine"].id, np.uint8)
+    pred = np.full_like(truth, PHASES["unclassified"].id)
+    table = evaluate_phases(pred, truth, probability=np.full(truth.shape, 0.4))
+    assert np.isnan(value(table, "all", "expected_calibration_error"))
+    assert value(table, "olivine", "recall") == 0
+
+
+def test_scribbles_are_scored_up_to_where_they_meet():
+    truth = np.full((12, 20), 255, np.uint8)
+    truth[5, 2:8], truth[5, 8:14] = PHASES["olivine"].id, PHASES["spinel"].id
+    pred = np.full_like(truth, PHASES["olivine"].id)
+    table = evaluate_phases(pred, truth)
+    assert value(table, "all", "n_px") == 10
+    assert value(table, "all", "accuracy") == 0.5
+
+
+def test_nothing_to_score_is_refused():
+    truth = np.full((6, 6), 255, np.uint8)
+    with pytest.raises(InputError, match="all of the truth is unlabelled"):
+        evaluate_components(np.zeros_like(truth), truth)
+    truth[:, 2], truth[:, 3] = 1, 2
+    with pytest.raises(InputError, match="all 12 labelled pixels lie within 1 px of another label"):
+        evaluate_components(np.zeros_like(truth), truth)
+    assert value(evaluate_components(truth % 3, truth, rules=Rules(0)), "all", "n_px") == 12
+    with pytest.raises(InputError, match="the mask leaves out all"):
+        evaluate_objects(truth, truth, rules=Rules(inside=np.zeros(truth.shape, bool)))
+
+
+@pytest.mark.parametrize(
+    "merge", [[["kamacite", "taenite"], ["taenite", "troilite"]], [["taenite", "kamacite", "taenite"]]]
+)
+def test_a_class_is_merged_once(merge):
+    truth = np.full((8, 8), PHASES["kamacite"].id, np.uint8)
+    with pytest.raises(InputError, match="names 'taenite' twice"):
+        evaluate_phases(truth, truth, rules=Rules(merge=merge))
+
+
+def test_true_matrix_may_be_given():
+    truth = squares((2, 2), side=8)
+    clast = np.zeros(truth.shape, bool)
+    clast[14:18, 20:30] = True
+    matrix = (truth == 0) & ~clast
+    table, _ = evaluate_objects(truth, truth, matrix=matrix, true_matrix=matrix)
+    assert value(table, "matrix", "iou") == 1
+    table, _ = evaluate_objects(truth, truth, matrix=matrix)
+    assert value(table, "matrix", "iou") < 0.95
+
+
 def test_maps_of_two_shapes_are_refused():
     truth = squares((2, 2))
     for evaluate in (evaluate_phases, evaluate_components, evaluate_objects):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 
 import meteoseg as ms
 from meteoseg.certainty import Calibration
@@ -27,6 +28,8 @@ def calibrated(model: Model, **changes: float) -> Model:
 
 @pytest.fixture
 def section(maps):
+    """A section whose mask, not the random network, says what is outside: 6 columns on the left."""
+    tifffile.imwrite(maps / "mask.tif", np.tile(np.where(np.arange(70) < 6, 0, 255), (48, 1)).astype(np.uint8))
     return ms.open_section(maps, pixel_size_um=4.0)
 
 

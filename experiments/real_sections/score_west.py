@@ -1,10 +1,12 @@
 """Score a model on the hand-drawn outlines of Semarkona ps1b (west part), no label of which it has seen.
 
-    METEOSEG_DATA=... python experiments/real_sections/score_west.py [MODEL] [--channels BSE ...] [--tta]
+    METEOSEG_DATA=... python experiments/real_sections/score_west.py [MODEL] [--channels BSE ...] [--tta | --no-tta]
 
 Objects are the drawn chondrules and fragments of 15 px or more; Al-rich objects and metal-sulfide nodules are
 ignored. Pixel scores leave out the nodules, the Al-rich object and a 1-px band along the drawn boundaries.
-F1 and PQ are at IoU 0.5. Prints one row, and the five worst objects. `meteoseg evaluate` gives the same scores.
+F1 and PQ are at IoU 0.5; the true matrix is what lies in no object. As in `meteoseg segment`, networks on coarse pixels
+are averaged over flips and rotations; --tta averages all networks, --no-tta none. Prints one row, and the five worst
+objects. `meteoseg evaluate` gives the same scores.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="chondrite")
     parser.add_argument("--channels", nargs="+")
-    parser.add_argument("--tta", action="store_true")
+    parser.add_argument("--tta", action=argparse.BooleanOptionalAction)
     options = parser.parse_args()
     folder = Path(os.environ["METEOSEG_DATA"]) / "semarkona-ps1b-west"
     section = ms.open_section(folder, pixel_size_um=25.0)

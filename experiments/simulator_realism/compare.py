@@ -48,6 +48,11 @@ def tabulate(real: Maps, made: list[Maps]) -> pd.DataFrame:
     return table
 
 
+def largest(table: pd.DataFrame, n: int = 12) -> pd.DataFrame:
+    """Pick the numbers whose real value lies farthest off, in sd of the simulated sections."""
+    return table.loc[table["z"].abs().nlargest(n).index]
+
+
 def compare_counts(n_fields: int, *, page: bool) -> pd.DataFrame:
     """Compare counts at 1 um: quantiles of real and of all simulated pixels."""
     real = chondrule_8()
@@ -84,6 +89,7 @@ def main() -> None:
     if options.page:
         table.round(4).to_csv(STATISTICS)
         fill("statistics", markdown(table.loc[list(MAIN)]))
+        fill("largest", markdown(largest(table)))
         fill("counts", markdown(at_1_um, 0))
         draw_all(real, made)
 

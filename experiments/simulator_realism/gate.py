@@ -25,6 +25,8 @@ from meteoseg.errors import MeteosegError
 TARGETS = {"f1": 0.56, "pq": 0.41}
 TOLERANCE = 0.08
 SCORES = ["f1", "pq", "dice", "matrix_iou"]
+TITLES = {"f1": "F1", "pq": "PQ", "dice": "Dice", "matrix_iou": "matrix IoU", "n_truth": "objects drawn",
+          "n_found": "objects found"}  # fmt: skip
 OWN, OTHER, TOUCHING = "", "forest of another section", "truth without gaps"
 
 
@@ -77,7 +79,7 @@ def summarise(real: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
     passed = (own.mean()[target.index] - target).abs() <= TOLERANCE
     table["verdict"] = passed.map({True: "pass", False: "FAIL"})
     table.index.name = "per half section"
-    return table.fillna({"target": "", "verdict": ""})
+    return table.rename(index=TITLES).fillna({"target": "", "verdict": ""})
 
 
 def main() -> None:

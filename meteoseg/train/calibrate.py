@@ -58,7 +58,7 @@ class _Sample:
         return share.max(axis=1), share.argmax(axis=1) == self.targets
 
     def lead(self) -> FloatArray:
-        """Return the best logit less the mean of all (N,), averaged over the networks."""
+        """Return the logit margin (N,), the best logit less the mean of all, averaged over the networks."""
         each = [values.max(axis=1) - values.mean(axis=1) for values in self.logits]
         return np.asarray(np.mean(each, axis=0), np.float32)
 
@@ -80,11 +80,7 @@ def calibrate_networks(
     -------
     The calibrations, and scores: expected calibration error before and after, share of wrong pixels under the
     threshold of ``unclassified`` and of right ones. Scores are those of every other window, with temperature and
-    threshold fitted on the rest; the calibrations are fitted on all.
-
-    Raises
-    ------
-    InputError : no example has a labelled pixel.
+    threshold fitted on the rest; the calibrations are fitted on all. A layer without any labelled pixel has neither.
     """
     calibrations: list[Calibration] = []
     scores: dict[str, float] = {}
@@ -93,8 +89,6 @@ def calibrate_networks(
         for layer, sample in _samples(networks, examples, kept, max_windows=max_windows, seed=seed).items():
             calibrations.append(_fit(layer, channels, sample))
             scores |= {f"{layer}_{key}.{name}": value for key, value in _cross_scores(sample).items()}
-    if not calibrations:
-        raise InputError("The held-out examples have no labelled pixel to calibrate on: give sections with truth.")
     return tuple(calibrations), scores
 
 
@@ -169,7 +163,7 @@ def _samples(
     card = networks[0].card
     ends = np.cumsum(list(card.widths.values()))
     found: dict[str, list[_Sample]] = {layer: [] for layer in card.layers if layer != "distance"}
-    for number, part in enumerate(_windows(examples, max_windows)):
+    for number, part in enumerate(_windows(examples, card, max_windows)):
         image = part.image.astype(np.float32).transpose(2, 0, 1)
         if card.canonical:
             image[~(part.present & kept)] = ABSENT
@@ -179,7 +173,7 @@ def _samples(
                 planes = slice(ends[plane] - card.widths[layer], ends[plane])
                 values = [each[planes] for each in logits]
                 found[layer].append(_take(values, part.targets[..., plane], card.classes(layer), layer, number, rng))
-    return {layer: joined for layer, parts in found.items() if len((joined := _join(parts)).targets)}
+    return {layer: _join(parts) for layer, parts in found.items() if any(len(part.targets) for part in parts)}
 
 
 def _take(
@@ -191,7 +185,7 @@ def _take(
     rng: np.random.Generator,
 ) -> _Sample:
     """Take pixels of one window; the logit of `outside` is dropped where it takes no part in the choice."""
-    outside = classes.index(OUTSIDE) if OUTSIDE in classes else IGNORE
+    outside = _outside(classes)
     places = np.flatnonzero((target != IGNORE) & (target != outside))
     places = np.sort(rng.choice(places, min(PIXELS_PER_WINDOW, len(places)), replace=False))
     rows = [values.reshape(len(values), -1)[:, places].T for values in logits]
@@ -202,6 +196,10 @@ def _take(
     return _Sample(tuple(rows), targets, np.full(len(places), number))
 
 
+def _outside(classes: Sequence[str]) -> int:
+    return classes.index(OUTSIDE) if OUTSIDE in classes else IGNORE
+
+
 def _join(parts: Sequence[_Sample]) -> _Sample:
     logits = tuple(np.concatenate(values) for values in zip(*(part.logits for part in parts), strict=True))
     return _Sample(
@@ -209,8 +207,8 @@ def _join(parts: Sequence[_Sample]) -> _Sample:
     )
 
 
-def _windows(examples: Sequence[Example], max_windows: int) -> list[Example]:
-    """Cut examples into windows of at most 512 px and keep `max_windows` of them, evenly spread."""
+def _windows(examples: Sequence[Example], card: NetworkCard, max_windows: int) -> list[Example]:
+    """Cut examples into windows of about 512 px; of those with labels of a layer keep `max_windows`, evenly spread."""
     parts = []
     for example in examples:
         rows, cols = example.shape
@@ -219,8 +217,14 @@ def _windows(examples: Sequence[Example], max_windows: int) -> list[Example]:
         for row, row_end in zip(edges[0], edges[0][1:], strict=False):
             for col, col_end in zip(edges[1], edges[1][1:], strict=False):
                 parts.append(example.part(Window(int(row), int(col), int(row_end - row), int(col_end - col))))
-    chosen = np.unique(np.linspace(0, len(parts) - 1, min(max_windows, len(parts))).round().astype(int))
-    return [parts[index] for index in chosen]
+    chosen: set[int] = set()
+    for plane, layer in enumerate(card.layers):
+        if layer != "distance":
+            blank = (IGNORE, _outside(card.classes(layer)))
+            held = [index for index, part in enumerate(parts) if not np.isin(part.targets[..., plane], blank).all()]
+            spread = np.linspace(0, len(held) - 1, min(max_windows, len(held))).round().astype(int)
+            chosen |= {held[place] for place in spread}
+    return [parts[index] for index in sorted(chosen)]
 
 
 def calibrate_model(
@@ -254,6 +258,10 @@ def calibrate_model(
         calibration, found = calibrate_networks(
             group, load_held_out(card, examples[card.layers[0]]), max_windows=max_windows
         )
+        if not calibration:
+            raise InputError(
+                f"The held-out examples have no labelled pixel to calibrate '{card.name}' on: give sections with truth."
+            )
         cards |= {member.card.name: replace(member.card, calibration=calibration) for member in group}
         name = "+".join(member.card.name for member in group)
         scores |= {f"{name}.{key}": value for key, value in found.items()}

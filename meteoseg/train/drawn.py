@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,9 @@ UNLABELLED_VALUES = (0, 255)
 _MATRIX, _CHONDRULE = "matrix", "chondrule"
 #: Kinds of chondrules.csv that are chondrules.
 _CHONDRULE_KINDS = ("fragment", "al-rich")
+#: Words of kinds that stand for a component, beside the names of components that are one word.
+_WORDS = {"nodule": "metal-sulfide nodule", "cai": "inclusion", "aoa": "inclusion"}
+_NEGATIONS = {"not", "non", "no", "never", "without", "free"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,8 @@ def read_drawn(
     _check_image(image, section)
     meaning = {str(key): name for key, name in (classes or {}).items()}
     if kind == "objects":
-        return _objects(image, section, kinds, meaning, unlabelled or ())
+        blank = np.isin(image, list(unlabelled or ()))
+        return _objects(np.where(blank, 0, image), blank, section, _components_of(image[~blank], kinds, meaning))
     if kinds is not None:
         raise InputError(f"Kinds of objects were given, but the labels are {kind}: use --kind objects.")
     return _classes(image, kind, meaning, UNLABELLED_VALUES if unlabelled is None else unlabelled)
@@ -130,6 +136,7 @@ def _check_image(image: LabelArray, section: Section) -> None:
 def _classes(image: LabelArray, layer: str, meaning: Mapping[str, str], unlabelled: Sequence[int]) -> Drawn:
     """Translate the values of scribbles or regions into ids of the legend."""
     legend = default_legend(layer)
+    _check_meaning(meaning, layer)
     values = [int(value) for value in np.unique(image)]
     blank = [value for value in unlabelled if str(value) not in meaning]
     drawn = [value for value in values if value not in blank]
@@ -148,66 +155,93 @@ def _classes(image: LabelArray, layer: str, meaning: Mapping[str, str], unlabell
     for value in drawn:
         if meaning[str(value)] != IGNORED:
             out[image == value] = legend[meaning[str(value)]].id
-    return _with_two_classes(Drawn(layer, out))
+    absent = [f"{value}={name}" for value, name in meaning.items() if int(value) not in values]
+    notes = (f"no pixel has the label {', '.join(absent)}",) if absent else ()
+    drawn_classes = Drawn(layer, out, notes=notes)
+    _check_two_classes(drawn_classes.names())
+    return drawn_classes
 
 
-def _with_two_classes(drawn: Drawn) -> Drawn:
-    names = drawn.names()
+def _check_meaning(meaning: Mapping[str, str], layer: str) -> None:
+    """Check the values and names of all classes, whether they occur or not."""
+    for value, name in meaning.items():
+        if not value.isdecimal():
+            raise InputError(f"'{value}={name}' is no class of labels: values are whole numbers, as in 1={name}.")
+        if name != IGNORED:
+            default_legend(layer)[name]
+
+
+def _check_two_classes(names: Sequence[str]) -> None:
+    """Check that labels teach a difference."""
     if len(names) < 2:
         found = f"only '{names[0]}'" if names else "no class"
         raise InputError(
             f"The labels show {found}: label at least two classes, or the model learns to answer that one everywhere."
         )
-    return drawn
 
 
 def _objects(
-    image: LabelArray,
-    section: Section,
-    kinds: Mapping[int, str] | None,
-    meaning: Mapping[str, str],
-    unlabelled: Sequence[int],
+    image: LabelArray, blank: NDArray[np.bool_], section: Section, known: tuple[dict[int, str], tuple[str, ...]]
 ) -> Drawn:
     """Make components of outlined objects: what is in none is matrix, or outside by the section mask."""
     legend = default_legend("components")
-    blank = np.isin(image, list(unlabelled))
-    image = np.where(blank, 0, image)
-    ids = [int(value) for value in np.unique(image) if value]
-    components_of, notes = _components_of(ids, kinds, meaning)
+    components_of, notes = known
     if _CHONDRULE not in components_of.values():
-        raise InputError(f"The labels hold {len(ids)} objects and none is a chondrule: outline some, or check --kinds.")
+        raise InputError(
+            f"The labels hold {len(components_of)} objects and none is a chondrule: outline some, or check --kinds."
+        )
     classes = np.where(section.read_mask(), legend[_MATRIX].id, legend[OUTSIDE].id).astype(np.uint8)
     for name in set(components_of.values()):
-        where = np.isin(image, [number for number in ids if components_of[number] == name])
+        where = np.isin(image, [number for number, own in components_of.items() if own == name])
         classes[where] = IGNORE if name == IGNORED else legend[name].id
     classes[blank] = IGNORE
     return Drawn("components", classes, image, components_of, notes)
 
 
 def _components_of(
-    ids: Sequence[int], kinds: Mapping[int, str] | None, meaning: Mapping[str, str]
+    values: LabelArray, kinds: Mapping[int, str] | None, meaning: Mapping[str, str]
 ) -> tuple[dict[int, str], tuple[str, ...]]:
-    """Return the component of each object, and notes on kinds that are none."""
+    """Return the component of each object in `values` (0 = none), and notes that say how kinds were understood."""
+    ids = [int(value) for value in np.unique(values) if value]
     if kinds is None:
-        return dict.fromkeys(ids, _CHONDRULE), ()
+        if meaning:
+            raise InputError(
+                f"What '{next(iter(meaning))}' means was given, but the numbers of objects are no classes: give the "
+                "kinds of the objects with --kinds objects.csv, or use --kind components for painted classes."
+            )
+        return dict.fromkeys(ids, _CHONDRULE), (f"all {len(ids)} objects are taken for chondrules (no --kinds)",)
     missing = [number for number in ids if number not in kinds]
     if missing:
         raise InputError(f"The table of kinds lacks the objects {_listed(missing)}: add a row for each.")
-    of_kind = {kind: component_of_kind(kind, meaning) for kind in dict.fromkeys(kinds[number] for number in ids)}
-    unknown = [kind for kind, name in of_kind.items() if name is None]
-    notes = tuple(
-        f"objects of kind '{kind}' take no part (say what they are with --class '{kind}=COMPONENT')" for kind in unknown
-    )
-    return {number: of_kind[kinds[number]] or IGNORED for number in ids}, notes
+    for kind in meaning:
+        if kind not in kinds.values():
+            raise UnknownNameError.of("kind of object", kind, set(kinds.values()))
+    counts = Counter(kinds[number] for number in ids)
+    of_kind = {kind: component_of_kind(kind, meaning) for kind in {**counts, **dict.fromkeys(meaning)}}
+    notes = [f"objects of kind '{kind}' ({counts[kind]}): {_understood(kind, of_kind[kind])}" for kind in counts]
+    return {number: of_kind[kinds[number]] or IGNORED for number in ids}, tuple(notes)
+
+
+def _understood(kind: str, component: str | None) -> str:
+    if component is None:
+        return f"take no part (say what they are with --class '{kind}=COMPONENT')"
+    return "take no part" if component == IGNORED else component
 
 
 def component_of_kind(kind: str, meaning: Mapping[str, str] | None = None) -> str | None:
-    """Return the component that a kind of object stands for; None where it names none.
+    """Return the component that a kind of object stands for by one of its words; None where it names none.
+
+    Raises
+    ------
+    InputError : it names several components, or says what the object is not.
+    UnknownNameError : `meaning` gives it a name that is no component.
 
     Examples
     --------
     >>> component_of_kind("chondrule or fragment"), component_of_kind("Metal-sulfide nodule")
     ('chondrule', 'metal-sulfide nodule')
+    >>> component_of_kind("primitive clast"), component_of_kind("CAIs")
+    ('clast', 'inclusion')
     >>> component_of_kind("dark thing") is None, component_of_kind("dark thing", {"dark thing": "clast"})
     (True, 'clast')
     """
@@ -219,7 +253,14 @@ def component_of_kind(kind: str, meaning: Mapping[str, str] | None = None) -> st
         return IGNORED
     if plain in _CHONDRULE_KINDS:
         return _CHONDRULE
-    return next((name for name in legend.names if name in plain and name != OUTSIDE), None)
+    known = {name: name for name in legend.names if name.isalpha() and name != OUTSIDE} | _WORDS
+    words = re.findall(r"[^\W\d_]+", plain)
+    named = list(dict.fromkeys(known[one] for word in words for one in (word, word.removesuffix("s")) if one in known))
+    negated = next((word for word in words if word in _NEGATIONS), None)
+    if len(named) > 1 or (named and negated):
+        what = f"names {' and '.join(named)}" if len(named) > 1 else f"says '{negated}' and {named[0]}"
+        raise InputError(f"The kind '{kind}' {what}: say what it is with --class '{kind}=COMPONENT' (or ={IGNORED}).")
+    return named[0] if named else None
 
 
 def read_meaning(path: Path, layer: str) -> dict[str, str]:

@@ -139,3 +139,12 @@ def onto_grid(window: Window, step: tuple[float, float]) -> Window:
     )
     row_end, col_end = ends
     return Window(row, col, max(1, row_end - row), max(1, col_end - col))
+
+
+def around_labels(classes: NDArray[np.uint8], part: Window, margin_px: int) -> Window:
+    """Return the part of a window that is within `margin_px` of its labels."""
+    known = classes[part.slices] != IGNORE
+    rows, cols = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+    height, width = int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1
+    inner = Window(int(rows[0]), int(cols[0]), height, width).padded(margin_px, part.shape)
+    return Window(part.row + inner.row, part.col + inner.col, inner.height, inner.width)

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +20,14 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from meteoseg.certainty import Calibration
 from meteoseg.elements import CANONICAL_CHANNELS
 from meteoseg.errors import InputError, OutputExistsError
 from meteoseg.models import (
     MODEL_FILE,
     Model,
     ModelCard,
+    Network,
     NetworkCard,
     build_network,
     fast_bfloat16,
@@ -86,26 +88,39 @@ def train_on(
     with warnings.catch_warnings():
         _hush_lightning()
         _fit(module, config, out, examples=examples, held_out=held_out, progress=progress)
-    network_card, certainty = _calibrated(module, held_out)
+    network = module.averaged.eval()
     card = ModelCard(
         config.name,
-        (network_card,),
+        (network.card,),
         training_data=_training_data(examples, start),
-        scores={key: round(value, 4) for key, value in module.results.items()} | certainty,
+        scores={key: round(value, 4) for key, value in module.results.items()},
         created=datetime.now(UTC).date().isoformat(),
         **asdict(replace(config.card, notes=(*config.card.notes, *notes, _held_out_note(config, held_out)))),
     )
+    # What was trained is on disk before anything else may fail.
+    _write(out, _with_calibration(card, (), {}, missing="the calibration did not end"), network)
+    found, scores = calibrate_networks([network], held_out)
+    return _write(out, _with_calibration(card, found, scores, missing="no held-out labels of them"), network)
+
+
+def _with_calibration(
+    card: ModelCard, found: tuple[Calibration, ...], scores: Mapping[str, float], *, missing: str
+) -> ModelCard:
+    """Put calibrations on the card of a model with one network, and a note why where a layer has none."""
+    network = card.networks[0]
+    missed = [layer for layer in network.layers if layer not in {"distance", *(entry.layer for entry in found)}]
+    notes = [f"probabilities of {layer} are not calibrated: {missing}" for layer in missed]
+    return replace(
+        card,
+        networks=(replace(network, calibration=found),),
+        scores={**card.scores, **scores},
+        notes=(*card.notes, *notes),
+    )
+
+
+def _write(out: Path, card: ModelCard, network: Network) -> Path:
     (out / CARD).write_text(card.to_json() + "\n", encoding="utf-8")
-    return save_model(out / MODEL_FILE, card, {config.name: module.averaged.state_dict()})
-
-
-def _calibrated(module: TrainingModule, held_out: Sequence[Example]) -> tuple[NetworkCard, dict[str, float]]:
-    """Calibrate the running mean of the weights on the held-out sections; return its card and the scores."""
-    network = module.averaged.eval()
-    if set(network.card.layers) == {"distance"}:
-        return network.card, {}
-    calibration, scores = calibrate_networks([network], held_out)
-    return replace(network.card, calibration=calibration), scores
+    return save_model(out / MODEL_FILE, card, {card.name: network.state_dict()})
 
 
 def _check_out(config: TrainConfig, out: Path) -> None:

@@ -6,8 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.io import open_section
 from meteoseg.models import Model, Network, NetworkCard, load_model
 from meteoseg.train.config import NetworkConfig, TrainConfig
+from meteoseg.train.dataset import find_examples
+from meteoseg.train.leakage import check_unseen
 
 #: Settings of a network that decide the shapes of its weights or how it is run; they come with the weights.
 _TAKEN = (
@@ -35,12 +38,14 @@ def take_over(config: TrainConfig) -> tuple[TrainConfig, Model | None]:
     Raises
     ------
     UnknownNameError : no such model or network.
-    InputError : a setting that is given does not agree with the network, or which network is meant is not clear.
+    InputError : a setting that is given does not agree with the network, which network is meant is not clear, or
+        a section of ``[data] validation`` was trained on by the start model.
     """
     if not config.network.start:
         return config, None
     model = load_model(config.network.start, device="cpu")
     card = start_network(model, config).card
+    _check_held_out(config, model)
     network = config.network
     defaults = NetworkConfig()
     values: dict[str, Any] = {}
@@ -58,6 +63,19 @@ def take_over(config: TrainConfig) -> tuple[TrainConfig, Model | None]:
     network = replace(network, start_network=card.name, **values)
     um_per_px = card.um_per_px or 0.0
     return replace(config, layers=card.layers, channels=channels, um_per_px=um_per_px, network=network), model
+
+
+def _check_held_out(config: TrainConfig, model: Model) -> None:
+    """Check that the start model has not seen the sections that are held out whole."""
+    if not model.card.training_data:
+        return
+    for folder in find_examples(config.data.validation):
+        check_unseen(
+            model.card.training_data,
+            replace(open_section(folder), name=folder.name),
+            model=model.card.name,
+            remedy=f"take {folder} out of [data] validation, or start from a model that never saw it",
+        )
 
 
 def start_network(model: Model, config: TrainConfig) -> Network:

@@ -16,6 +16,8 @@ from meteoseg.resample import Regrid
 IGNORE = 255
 #: Distance targets are kept as whole numbers of this many steps from 0 (edge) to 1 (centre).
 DISTANCE_STEPS = 254
+#: Depth (px) from which the distance target is level.
+DISTANCE_REACH_PX = 6.0
 #: Object id of pixels of which it is not known whether they belong to an object.
 UNKNOWN_OBJECT = -1
 #: Below this share of labelled pixels a label image is sparse: scribbles, or a few outlined grains.
@@ -75,7 +77,10 @@ def coarsen(labels: NDArray[Any], grid: Regrid) -> NDArray[np.uint8]:
 
 
 def distance_target(objects: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the distance to the edge of its object for each pixel, over the largest of that object.
+    """Return the distance to the edge of its object for each pixel, level from `DISTANCE_REACH_PX` inwards.
+
+    It is divided by the largest value of its object, so that small objects reach 1 too. What lies deep inside a
+    large object is level: it has no peaks that could shatter it, and a network need not see the whole object.
 
     Parameters
     ----------
@@ -83,7 +88,7 @@ def distance_target(objects: NDArray[Any]) -> NDArray[np.uint8]:
 
     Returns
     -------
-    (H, W) uint8 in steps of 1 / `DISTANCE_STEPS`: 0 outside, 254 at the innermost pixel. A neighbouring
+    (H, W) uint8 in steps of 1 / `DISTANCE_STEPS`: 0 outside, 254 at the innermost pixels. A neighbouring
     object counts as outside; the border of the map does not, since objects go on beyond it.
 
     Examples
@@ -99,6 +104,7 @@ def distance_target(objects: NDArray[Any]) -> NDArray[np.uint8]:
         grown = tuple(slice(max(0, s.start - 1), min(n, s.stop + 1)) for s, n in zip(box, ids.shape, strict=True))
         inside = ids[grown] == label
         distance = np.ones(inside.shape) if inside.all() else distance_transform_edt(inside)
+        distance = np.minimum(distance, DISTANCE_REACH_PX)
         steps = np.maximum(np.rint(distance * (DISTANCE_STEPS / distance.max())), 1)
         out[grown][inside] = steps[inside].astype(np.uint8)
     return out

@@ -5,7 +5,7 @@ import tifffile
 from meteoseg.errors import InputError, ShapeMismatchError, UnknownNameError
 from meteoseg.io import open_section
 from meteoseg.section import Section
-from meteoseg.train.drawn import read_drawn, read_kinds, read_meaning
+from meteoseg.train.drawn import component_of_kind, read_drawn, read_kinds, read_meaning
 from meteoseg.train.holdout import split_labels
 
 SHAPE = (20, 32)
@@ -65,6 +65,8 @@ def test_a_class_may_be_ignored():
         (painted(), {"kind": "object"}, UnknownNameError, "Did you mean 'objects'"),
         (painted() / 2, {}, InputError, "whole numbers"),
         (-painted(int), {}, InputError, "value -2"),
+        (painted(), {"classes": CLASSES | {9: "chondrul"}}, UnknownNameError, "Did you mean 'chondrule'"),
+        (painted(), {"classes": CLASSES | {"clast": "clast"}}, InputError, "'clast=clast' is no class of labels"),
         (painted(), {"kinds": {1: "chondrule"}}, InputError, "use --kind objects"),
     ],
 )
@@ -93,7 +95,10 @@ def test_objects_teach_components_and_distances_by_their_kind():
     assert drawn.classes[0, 0] == 7
     assert (drawn.classes[:, 30:] == 0).all()
     assert drawn.notes == (
-        "objects of kind 'dark thing' take no part (say what they are with --class 'dark thing=COMPONENT')",
+        "objects of kind 'chondrule or fragment' (1): chondrule",
+        "objects of kind 'Fragment' (1): chondrule",
+        "objects of kind 'dark thing' (1): take no part (say what they are with --class 'dark thing=COMPONENT')",
+        "objects of kind 'metal-sulfide nodule' (1): metal-sulfide nodule",
     )
     truth = drawn.truth()
     assert set(np.unique(truth["distance"])) == {-1, 0, 4, 5}
@@ -128,6 +133,52 @@ def test_without_kinds_all_objects_are_chondrules_even_number_255():
 def test_kinds_that_do_not_fit_are_refused(kinds, match):
     with pytest.raises(InputError, match=match):
         read_drawn(outlined(), section(), kind="objects", kinds=kinds)
+
+
+@pytest.mark.parametrize(
+    ("kind", "component"),
+    [
+        ("primitive clast", "clast"), ("Fine-grained rims", "rim"), ("CAI", "inclusion"), ("AOAs", "inclusion"),
+        ("sulfide nodule", "metal-sulfide nodule"), ("Al-rich", "chondrule"), ("Ca-Al-rich object", None),
+        ("grimy thing", None), ("outside", None), ("ignore", "ignore"),
+    ],
+)  # fmt: skip
+def test_kinds_are_understood_by_whole_words(kind, component):
+    assert component_of_kind(kind) == component
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        ("not a chondrule", "says 'not' and chondrule"),
+        ("non-chondrule", "says 'non' and chondrule"),
+        ("chondrule with rim", "names chondrule and rim"),
+    ],
+)
+def test_kinds_that_may_be_misunderstood_are_refused_until_named(kind, match):
+    with pytest.raises(InputError, match=f"{match}: say what it is with --class '{kind}=COMPONENT'") as caught:
+        read_drawn(outlined(), section(), kind="objects", kinds=KINDS | {9: kind})
+    assert "\n" not in str(caught.value)
+    named = read_drawn(outlined(), section(), kind="objects", kinds=KINDS | {9: kind}, classes={kind: "ignore"})
+    assert f"objects of kind '{kind}' (1): take no part" in named.notes
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"classes": {3: "clast"}}, InputError, "What '3' means was given, but .* --kinds objects.csv"),
+        ({"kinds": KINDS, "classes": {"dark thin": "clast"}}, UnknownNameError, "Did you mean 'dark thing'"),
+        ({"kinds": KINDS | {77: "far"}, "classes": {"far": "klast"}}, UnknownNameError, "Did you mean 'clast'"),
+    ],
+)
+def test_classes_that_objects_do_not_use_are_refused(options, error, match):
+    with pytest.raises(error, match=match):
+        read_drawn(outlined(), section(), kind="objects", **options)
+
+
+def test_classes_that_do_not_occur_are_named():
+    drawn = read_drawn(painted(), section(), classes=CLASSES | {9: "rim"})
+    assert drawn.notes == ("no pixel has the label 9=rim",)
 
 
 def test_tables_say_what_labels_mean(tmp_path):
@@ -168,6 +219,6 @@ def test_outlines_of_a_real_section_are_understood_and_split(real_data):
     assert drawn.names() == ("outside", "chondrule", "metal-sulfide nodule", "matrix")
     assert len(drawn.ids_of("chondrule")) == 179
     assert len(drawn.uncounted_ids) == 69
-    assert "Ca-Al-rich object" in drawn.notes[0]
+    assert "'Ca-Al-rich object' (1): take no part" in drawn.notes[2]
     split = split_labels(drawn.classes, "components", side="left", gap_px=26)
     assert split.train.col - split.held.col_end == 26

@@ -10,6 +10,7 @@ from training_examples import make_config
 from training_examples import write_example as write_discs
 
 from meteoseg.errors import InputError
+from meteoseg.grid import Window
 from meteoseg.models import ModelCard, Network, NetworkCard, load_model, read_card, save_model
 from meteoseg.simulate import simulate_section, write_example
 from meteoseg.train import train
@@ -67,11 +68,48 @@ def test_sets_of_channels_are_calibrated_apart():
     assert found[0].temperature < found[1].temperature
 
 
-def test_examples_without_labels_are_refused():
+def test_a_layer_without_labels_has_no_calibration():
     unknown = example(0)
-    unknown.targets[...] = IGNORE
-    with pytest.raises(InputError, match="no labelled pixel"):
-        calibrate_networks([Pointwise(CARD, 1.0)], [unknown])
+    unknown.targets[..., 0] = IGNORE
+    assert calibrate_networks([Pointwise(CARD, 1.0)], [unknown]) == ((), {})
+    mount = example(0)
+    mount.targets[..., 0] = 0
+    assert calibrate_networks([Pointwise(CARD, 1.0)], [mount]) == ((), {})
+
+
+def test_windows_without_labels_are_passed_over():
+    large = example(0, shape=(64, 2048))
+    large.targets[:, 600:] = IGNORE
+    alone, _ = calibrate_networks([Pointwise(CARD, 1.0)], [large.part(Window(0, 0, 64, 1024))], max_windows=2)
+    found, _ = calibrate_networks([Pointwise(CARD, 1.0)], [large], max_windows=2)
+    assert found == alone
+    last = example(0, shape=(64, 2048))
+    last.targets[:, :1600] = IGNORE
+    assert calibrate_networks([Pointwise(CARD, 1.0)], [last], max_windows=1)[0]
+
+
+def test_each_layer_finds_windows_with_its_labels():
+    card = replace(CARD, layers=("components", "phases"), component_classes=("chondrule", "matrix"))
+    part = example(0, shape=(64, 3072))
+    part.targets[..., 1], part.targets[..., 0] = part.targets[..., 0], 0
+    part.targets[:, :1100, 1], part.targets[:, 1400:, 1] = IGNORE, IGNORE
+    network = Pointwise(card, 1.0)
+    network.mix.weight.data = torch.cat([network.mix.weight.data[1:3], network.mix.weight.data[:3]])
+    found, _ = calibrate_networks([network], [part], max_windows=2)
+    assert {entry.layer for entry in found} == {"components", "phases"}
+
+
+def test_model_cannot_be_calibrated_without_labels(tmp_path):
+    folder = write_discs(tmp_path / "held")
+    (folder / "truth" / "phases.ome.tif").unlink()
+    card = NetworkCard(
+        "n", ("phases", "distance"), ("Fe", "Mg"), phase_classes=("olivine", "troilite"),
+        decoder_channels=(8, 8, 8, 8, 8),
+    )  # fmt: skip
+    path = save_model(tmp_path / "m.safetensors", ModelCard("m", (card,)), network_states(Network(card)))
+    with pytest.raises(InputError, match="no labelled pixel to calibrate 'n' on"):
+        calibrate_model(path, {"phases": [str(folder)]}, tmp_path / "c.safetensors")
+    assert not (tmp_path / "c.safetensors").exists()
 
 
 def test_model_file_gets_a_new_card_and_keeps_its_weights(tmp_path):
@@ -114,3 +152,38 @@ def test_training_ends_with_a_calibration(tmp_path):
     entries = card.networks[0].calibration
     assert [entry.channels for entry in entries] == [("BSE", "Mg", "Fe"), ("Mg", "Fe"), ("BSE",)]
     assert 0 <= card.scores["phases_ece.all"] <= 1
+
+
+def without_classes(folder):
+    """Leave outlines only."""
+    for layer in ("phases", "components"):
+        (folder / "truth" / f"{layer}.ome.tif").unlink()
+
+
+def test_training_scored_on_outlines_alone_keeps_its_model(tmp_path):
+    for seed, name in enumerate("ab"):
+        write_discs(tmp_path / name, seed=seed)
+    without_classes(tmp_path / "b")
+    config = make_config(tmp_path, top='layers = ["components", "distance"]', optim="steps = 2\nvalidate_every = 2")
+    card = read_card(train(config, tmp_path / "run", progress=False))
+    assert card.networks[0].calibration == ()
+    assert card.notes[-1] == "probabilities of components are not calibrated: no held-out labels of them"
+    assert "val_distance_mae" in card.scores
+    assert all(np.isfinite(score) for score in card.scores.values())
+
+
+def test_model_is_on_disk_before_the_calibration(tmp_path, monkeypatch):
+    for seed, name in enumerate("ab"):
+        write_discs(tmp_path / name, seed=seed)
+    config = make_config(tmp_path, top='layers = ["phases"]', optim="steps = 1")
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("meteoseg.train.loop.calibrate_networks", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", progress=False)
+    assert "the calibration did not end" in read_card(tmp_path / "run" / "model.safetensors").notes[-1]
+    assert load_model(tmp_path / "run").networks["network"].card.calibration == ()
+    monkeypatch.undo()
+    assert read_card(train(config, tmp_path / "run", progress=False)).networks[0].calibration

@@ -4,10 +4,11 @@ import tifffile
 from training_examples import make_config, write_example
 
 from meteoseg.errors import InputError
+from meteoseg.grid import Window
 from meteoseg.section import Section
 from meteoseg.train.config import read_config
 from meteoseg.train.dataset import load_split
-from meteoseg.train.leakage import fingerprint, shared_pair
+from meteoseg.train.leakage import check_unseen, fingerprint, record, shared_pair
 
 
 def maps(seed, shape=(120, 150), top=200):
@@ -111,3 +112,51 @@ def test_a_block_without_a_gap_is_refused(tmp_path):
     (tmp_path / "c.toml").write_text('[data]\nsections = ["*"]\nholdout = "block"\ngap_px = 0\n', encoding="utf-8")
     with pytest.raises(InputError, match="gap_px is 0: give a number between 4"):
         read_config(tmp_path / "c.toml")
+
+
+def test_all_channels_are_compared():
+    whole = maps(1) | {name: values for name, values in zip(("Si", "Ca", "S"), maps(7).values(), strict=True)}
+    assert shared_pair(prints(whole, {"S": whole["S"]})) == ("s0", "s1")
+
+
+def section(arrays, name="A12"):
+    return Section.from_arrays(name, arrays)
+
+
+def unseen(known, arrays, window=None, name="A12"):
+    check_unseen(known, section(arrays, name), window, model="run1", remedy="take another")
+
+
+LEFT, RIGHT = Window(0, 0, 120, 60), Window(0, 75, 120, 75)
+
+
+def test_what_a_model_was_trained_on_is_not_held_out_later():
+    known = ["simulated sections", record(section(maps(1)), LEFT)]
+    unseen(known, maps(1), RIGHT)
+    with pytest.raises(InputError, match=r"'run1' was trained on rows 0-119, columns 0-59 of 'A12'.*: take") as caught:
+        unseen(known, maps(1), Window(0, 50, 120, 100))
+    assert "\n" not in str(caught.value)
+
+
+def test_renamed_copies_and_crops_are_recognised_and_namesakes_let_pass():
+    known = [record(section(maps(1)), LEFT)]
+    cropped = {name: values[10:, 5:] for name, values in maps(1).items()}
+    with pytest.raises(InputError, match="was trained on"):
+        unseen(known, cropped, Window(0, 0, 110, 40), name="other")
+    unseen(known, cropped, Window(0, 75, 110, 70), name="other")
+    unseen(known, maps(2), LEFT)
+
+
+def test_without_contrast_name_and_place_decide():
+    flat = {"Fe": np.zeros((120, 150), np.uint8)}
+    known = [record(section(flat), LEFT)]
+    unseen(known, flat, RIGHT)
+    unseen(known, flat, LEFT, name="B7")
+    with pytest.raises(InputError, match="was trained on"):
+        unseen(known, flat, LEFT)
+
+
+def test_bare_name_on_the_card_is_enough_to_refuse():
+    unseen(["A11"], maps(1))
+    with pytest.raises(InputError, match="was trained on 'A12'"):
+        unseen(["A12"], maps(1))

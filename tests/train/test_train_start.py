@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from training_examples import make_config, write_example
 
 from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.grid import Window
+from meteoseg.io import open_section
 from meteoseg.models import load_model, save_model
 from meteoseg.train import train
 from meteoseg.train.config import read_config
+from meteoseg.train.leakage import record
 from meteoseg.train.start import take_over
 
 PLAIN = "\n[augment]\nnoise = 0.02\n"
@@ -64,8 +69,6 @@ def test_weights_settings_and_training_data_are_taken_over(first_run):
 
 def test_training_data_of_the_start_model_come_first(first_run):
     model = load_model(first_run / "first", device="cpu")
-    from dataclasses import replace
-
     card = replace(model.card, training_data=("simulated sections",))
     save_model(first_run / "sim.safetensors", card, {name: net.state_dict() for name, net in model.networks.items()})
     config = started(first_run, network='start = "sim.safetensors"')
@@ -143,3 +146,21 @@ def test_channel_expressions_are_taken_over(pair):
 def test_all_layers_are_trained_where_none_are_named(pair):
     assert make_config(pair).layers == ("components", "phases", "distance")
     assert np.isin(["phases"], make_config(pair, top="layers = []").layers).all()
+
+
+def test_validation_that_the_start_model_was_trained_on_is_refused(first_run):
+    config = started(first_run, network='start = "first"')
+    data = replace(config.data, sections=config.data.validation, validation=config.data.sections)
+    swapped = replace(config, data=data)
+    with pytest.raises(InputError, match=r"Model 'first' was trained on 'a'.* out of \[data\] validation"):
+        take_over(swapped)
+    take_over(config)
+
+
+def test_validation_is_compared_with_what_a_model_was_tuned_on(first_run):
+    model = load_model(first_run / "first", device="cpu")
+    known = record(open_section(first_run / "b"), Window(0, 0, 72, 40), name="elsewhere")
+    states = {name: net.state_dict() for name, net in model.networks.items()}
+    save_model(first_run / "own.safetensors", replace(model.card, training_data=(known,)), states)
+    with pytest.raises(InputError, match="rows 0-71, columns 0-39 of 'elsewhere'"):
+        take_over(started(first_run, network='start = "own.safetensors"'))

@@ -1,7 +1,7 @@
 r"""Join a component network and the mineral network to a shipped model.
 
     python experiments/shipped_model/combine.py runs/coarse_west runs/fine \
-        meteoseg/weights/chondrite.safetensors --west
+        meteoseg/weights/chondrite.safetensors --west runs/west/west-whole
     python experiments/shipped_model/combine.py runs/coarse_ordinary runs/fine \
         meteoseg/weights/chondrite-zero-shot.safetensors
 """
@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from meteoseg.io import open_section
 from meteoseg.models import combine_models
+from meteoseg.train.leakage import record
 
 SIMULATED = "simulated sections: experiments/shipped_model/render.py"
 WEST = "Semarkona ps1b, west part: outlines drawn by hand at the American Museum of Natural History"
@@ -20,13 +22,14 @@ WEST = "Semarkona ps1b, west part: outlines drawn by hand at the American Museum
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", type=Path, help="training folders, then the file to write")
-    parser.add_argument("--west", action="store_true", help="the hand-drawn outlines were used")
+    parser.add_argument("--west", type=Path, metavar="FOLDER", help="the hand-drawn training example that was used")
     options = parser.parse_args()
     *parts, out = options.parts
     out.parent.mkdir(parents=True, exist_ok=True)
     note = f"Trained on {SIMULATED}" + (f", and on {WEST}." if options.west else " alone; no real label was used.")
-    data = (SIMULATED, WEST) if options.west else (SIMULATED,)
-    combine_models(out, out.stem, parts, training_data=data, licence="MIT", notes=(note,))
+    # With samples of its pixels, so that fine-tuning does not hold out what is known already.
+    drawn = (record(open_section(options.west), name=WEST),) if options.west else ()
+    combine_models(out, out.stem, parts, training_data=(SIMULATED, *drawn), licence="MIT", notes=(note,))
 
 
 if __name__ == "__main__":

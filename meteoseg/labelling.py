@@ -106,7 +106,6 @@ def make_component_maps(
     *,
     back: Regrid,
     known: Sequence[str] = (),
-    hole_share: FloatArray | None = None,
 ) -> ComponentMaps:
     """Part the chondrules and settle which coarse pixels are theirs.
 
@@ -116,13 +115,9 @@ def make_component_maps(
     distance : (h, w), 0 at the edge to 1 at the centre of a chondrule; None: computed from the areas.
     back : from this grid to the section's own.
     known : classes that other evidence decides (a section mask, the phases); never chosen here.
-    hole_share : (h, w), the part of each pixel that the phases call hole, which then counts instead of `HOLE`.
     """
     share = np.array(probability, np.float32)
     names = [legend[name].name for name in classes]
-    if hole_share is not None and HOLE in names and HOLE not in known:
-        share *= 1 - hole_share
-        share[names.index(HOLE)] = hole_share
     if {OUTSIDE, HOLE} <= set(names) and OUTSIDE not in known:
         _part_outside_from_holes(share, names.index(OUTSIDE), names.index(HOLE))
     for name in known:

@@ -222,7 +222,6 @@ class Segmenter:
             default_legend("components"),
             back=grid.inverse(),
             known=self._decided(labels),
-            hole_share=self._hole_share(labels, grid),
         )
 
     def _keep_components(self, network: Network, share: NDArray[Any], grid: Regrid, labels: LabelImages) -> None:
@@ -243,16 +242,6 @@ class Segmenter:
         return {
             layer: np.stack([maps[layer] for maps in found]).mean(axis=0, dtype=np.float32) for layer in card.layers
         }
-
-    def _hole_share(self, labels: LabelImages, grid: Regrid) -> NDArray[np.float32] | None:
-        """Return the part of each pixel of `grid` (h, w) that the phases call hole; None without phases."""
-        phases = labels.phases
-        if phases is None:
-            return None
-        hole = default_legend("phases")[HOLE].id
-        bands = row_bands(grid.target, BAND_PX // 16)
-        read = [grid.read(lambda w: (phases[w.slices] == hole)[None].astype(np.float32), band)[0] for band in bands]
-        return np.concatenate(read)
 
     def _draw_components(self, labels: LabelImages, maps: ComponentMaps) -> None:
         labels.components = components = self.scratch.array("components", np.uint8)

@@ -18,7 +18,7 @@ from meteoseg.metrics import boundary_band
 from meteoseg.models import Model, Network
 from meteoseg.provenance import Steps
 from meteoseg.scores import ALL, Rules, evaluate_components, evaluate_objects, evaluate_phases, matrix_of
-from meteoseg.section import PlaneView, Section
+from meteoseg.section import Section
 from meteoseg.segmenting import LabelImages, Scratch, Segmenter
 from meteoseg.train.drawn import Drawn
 from meteoseg.train.targets import IGNORE
@@ -61,7 +61,7 @@ def _segment(model: Model, section: Section, window: Window, scratch: Path) -> t
     if card.canonical:
         # The part is normalised like the whole section.
         inputs.reader(card)
-        part = cropped(section, outer)
+        part = section.part(outer)
         if choose_grid(card, part).step == choose_grid(card, section).step:
             section, inputs = part, Inputs(part, inputs.normalisations)
             rows, cols = window.within(outer)
@@ -70,15 +70,6 @@ def _segment(model: Model, section: Section, window: Window, scratch: Path) -> t
         section, model, Runner(inputs, min_probability=0), Scratch(scratch, section.shape), Steps()
     ).run()
     return labels, window
-
-
-def cropped(section: Section, window: Window) -> Section:
-    """Return a part of a section, without copying pixels."""
-    channels = {
-        name: replace(channel, plane=PlaneView(channel.plane, window)) for name, channel in section.channels.items()
-    }
-    mask = None if section.mask is None else PlaneView(section.mask, window)
-    return replace(section, channels=channels, mask=mask)
 
 
 def _object_scores(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from meteoseg.report.figures import (
 from meteoseg.report.images import overview_step
 from meteoseg.report.mapsheet import LegendEntry
 from meteoseg.report.page import Picture
-from meteoseg.section import PlaneView, Section
+from meteoseg.section import Section
 from meteoseg.segmenting import LabelImages
 
 #: Longest side of a picture.
@@ -50,7 +49,7 @@ def pictures(
     """Make all pictures: outlines over the map, composites, label maps (cut to the section), and the charts."""
     box = section_window(labels.inside)
     return [
-        *_maps(_cut(section, box), _cut_labels(labels, box), legends, modes, _cut_words(section, box)),
+        *_maps(section.part(box), _cut_labels(labels, box), legends, modes, _cut_words(section, box)),
         *_charts(legends, modes=modes, chondrules=chondrules, classification=classification),
     ]
 
@@ -114,13 +113,6 @@ def section_window(inside: NDArray[np.bool_]) -> Window:
         return Window.whole(inside.shape)
     box = Window(int(rows[0]), int(cols[0]), int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1)
     return box.padded(max(1, round(_MARGIN * max(box.shape))), inside.shape)
-
-
-def _cut(section: Section, box: Window) -> Section:
-    channels = {
-        name: replace(channel, plane=PlaneView(channel.plane, box)) for name, channel in section.channels.items()
-    }
-    return replace(section, channels=channels, mask=None if section.mask is None else PlaneView(section.mask, box))
 
 
 def _cut_labels(labels: LabelImages, box: Window) -> LabelImages:

@@ -195,6 +195,14 @@ class Section:
         """The window that covers the whole grid."""
         return Window.whole(self.shape)
 
+    def part(self, window: Window) -> Section:
+        """Return a window of the section as a section, without copying pixels."""
+        channels = {
+            name: replace(channel, plane=PlaneView(channel.plane, window)) for name, channel in self.channels.items()
+        }
+        mask = None if self.mask is None else PlaneView(self.mask, window)
+        return replace(self, channels=channels, mask=mask)
+
     def with_pixel_size(self, pixel_size_um: float | tuple[float, float], source: str = "option") -> Section:
         """Return the same section with another pixel size (um; one number for square pixels)."""
         size = pixel_size_um if isinstance(pixel_size_um, tuple) else (float(pixel_size_um), float(pixel_size_um))

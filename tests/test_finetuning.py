@@ -12,7 +12,7 @@ import meteoseg as ms
 from meteoseg import finetuning
 from meteoseg.certainty import Calibration
 from meteoseg.cli import main
-from meteoseg.drawnscores import cropped, score_on, verdict
+from meteoseg.drawnscores import score_on, verdict
 from meteoseg.errors import InputError, OutputExistsError, UnknownNameError
 from meteoseg.finetuning import FineTuneOptions, finetune
 from meteoseg.grid import Window
@@ -176,7 +176,7 @@ def test_replay_of_the_same_section_is_refused(tmp_path, tiny_model):
 def test_a_part_is_scored_like_the_whole(tiny_model):
     model, drawn = load_model(tiny_model, device="cpu"), read_drawn(discs(), section(), kind="objects")
     window = Window(0, 150, 96, 50)
-    part = cropped(section(), window)
+    part = section().part(window)
     np.testing.assert_array_equal(part.read(["Mg"]), section().read(["Mg"], window))
     networks = [model.networks["coarse"]]
     whole = score_on(model, section(), drawn, window=Window(0, 0, *SHAPE), networks=networks)

@@ -24,6 +24,7 @@ from meteoseg.legend import default_legend
 from meteoseg.metrics import boundary_band, match_objects
 from meteoseg.models import Model
 from meteoseg.provenance import Steps
+from meteoseg.scores import matrix_of
 from meteoseg.section import Section
 from meteoseg.segmenting import Scratch, Segmenter
 from meteoseg.train.dataset import find_examples
@@ -31,7 +32,6 @@ from meteoseg.train.dataset import find_examples
 LEGEND = default_legend("components")
 CHONDRULE, OUTSIDE, UNLABELLED = LEGEND["chondrule"].id, LEGEND["outside"].id, 255
 IGNORED = [LEGEND[name].id for name in ("metal-sulfide nodule", "inclusion")]
-MATRIX = [LEGEND[name].id for name in ("matrix", "rim")]
 #: Side of the blocks that a single large section is parted into; whole sections are units where there are many.
 BLOCK_PX = 64
 COUNTS = ("tp", "fp", "fn", "iou_sum", "chondrule_both", "chondrule_sum", "matrix_both", "matrix_any")
@@ -79,7 +79,7 @@ def count(
     _count_objects(table, units, np.asarray(objects), drawn, ignored)
     counted = ~np.isin(truth, [OUTSIDE, UNLABELLED]) & ~ignored & ~boundary_band(drawn)
     is_chondrule, found = truth == CHONDRULE, components == CHONDRULE
-    is_matrix, found_matrix = np.isin(truth, MATRIX), np.isin(components, MATRIX)
+    is_matrix, found_matrix = matrix_of(truth), matrix_of(components)
     pixels = {
         "chondrule_both": is_chondrule & found,
         "chondrule_sum": is_chondrule.astype(int) + found,

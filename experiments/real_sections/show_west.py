@@ -2,8 +2,8 @@
 
     python experiments/real_sections/show_west.py runs/coarse_west_left runs/coarse_west_right docs/images/ps1b-west.png
 
-Left: the drawing. Right: what was found. Numbers mark the five worst objects of each half (largest area lost or
-invented). Needs ``runs/west`` (see west_examples.py). Prints the scores of each half and of both together.
+Left: the drawing. Right: what was found. Numbers mark the five largest objects that were missed in each half. Needs
+``runs/west`` (see west_examples.py). Prints the scores of each half and of both together.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from meteoseg.grid import Window
 from meteoseg.io import read_labels
 from meteoseg.legend import default_legend
 from meteoseg.metrics import boundary_band, match_objects
+from meteoseg.scores import matrix_of
 
 LEGEND = default_legend("components")
 IGNORED = [LEGEND[name].id for name in ("metal-sulfide nodule", "inclusion")]
@@ -47,7 +48,7 @@ def score(result: ms.Result, folder: Path) -> tuple[dict[str, float], pd.DataFra
         (components == LEGEND["chondrule"].id)[counted],
         (result.components == LEGEND["chondrule"].id)[counted],
     )
-    matrix = np.isin(result.components, [LEGEND[name].id for name in ("matrix", "rim")])[counted]
+    matrix = matrix_of(result.components)[counted]
     areas = pd.Series(np.bincount(truth.ravel())).reindex(list(match.missed_truth_ids))
     centres = ndi.center_of_mass(truth > 0, truth, list(match.missed_truth_ids))
     missed = pd.DataFrame(centres, columns=["row", "col"]).assign(id=areas.index, area_px=areas.to_numpy())

@@ -261,7 +261,7 @@ def finetune(section: Path, labels: Path, out: Path, **given: Any) -> None:
     """
     from meteoseg.finetuning import FineTuneOptions
     from meteoseg.finetuning import finetune as run
-    from meteoseg.train.drawn import read_kinds, read_meaning
+    from meteoseg.labeltables import read_kinds, read_meaning
 
     opened = open_given(section, given)
     layer = "phases" if given["kind"] == "phases" else "components"

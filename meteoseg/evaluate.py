@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from meteoseg.errors import InputError, UnknownNameError
 from meteoseg.io import read_labels
+from meteoseg.labeltables import read_kinds
 from meteoseg.legend import OUTSIDE, default_legend
 from meteoseg.measure import LABEL_FILES, PROBABILITY_FILES, read_roi
 from meteoseg.scores import Rules, evaluate_components, evaluate_objects, evaluate_phases, matrix_of, object_table
@@ -54,7 +55,7 @@ def read_ignored(text: str | None, kinds: Sequence[str] = ()) -> Ignored:
     path = Path(text)
     if not path.is_file():
         raise InputError(f"--ignore '{text}' is neither a file nor a list of ids: give KINDS.csv, or ids like 3,17.")
-    of_object = _read_kinds(path)
+    of_object = read_kinds(path)
     known = sorted(set(of_object.values()))
     if not kinds:
         raise InputError(f"--ignore {path.name} alone ignores nothing: add --ignore-kind KIND ({', '.join(known)}).")
@@ -62,28 +63,6 @@ def read_ignored(text: str | None, kinds: Sequence[str] = ()) -> Ignored:
         if kind not in known:
             raise UnknownNameError.of(f"kind of {path.name}", kind, known)
     return Ignored(tuple(number for number, kind in of_object.items() if kind in kinds), of_object)
-
-
-def _read_kinds(path: Path) -> dict[int, str]:
-    """Read the kind of each object from a CSV; rows without label and kind are skipped."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a table: {str(error).strip()}.") from error
-    key = "label" if "label" in table else "id"
-    if key not in table or "kind" not in table:
-        raise InputError(f"{path} has the columns {', '.join(table.columns)}: it needs label (or id) and kind.")
-    of_object: dict[int, str] = {}
-    for label, kind in zip(table[key].str.strip(), table["kind"].str.strip(), strict=True):
-        if not label and not kind:
-            continue
-        number = label.removesuffix(".0")
-        if not number.isdecimal():
-            raise InputError(f"{path} has the {key} '{label}': give the whole number that the object has in the truth.")
-        if int(number) in of_object:
-            raise InputError(f"{path} names the object {number} twice: give each object one row.")
-        of_object[int(number)] = kind
-    return of_object
 
 
 @dataclass(frozen=True)

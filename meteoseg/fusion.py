@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from meteoseg.elements import BSE
 from meteoseg.errors import ChannelError, UnknownNameError
 from meteoseg.expressions import parse_expression
+from meteoseg.unet import FullResolutionEncoder
 
 #: Where the modalities meet: in the first convolution, or between the encoders and the decoder.
 FUSIONS = ("early", "late")
@@ -78,17 +80,35 @@ class ByModality(nn.Module):
         """Add the outputs of the branches."""
         return torch.stack(self.parts(image)).sum(dim=0)
 
-    def parts(self, image: Tensor) -> list[Tensor]:
+    def parts(self, image: Tensor) -> list[Any]:
         """Return the output of every branch for (B, C, H, W)."""
         return [branch(image.index_select(1, self.get_buffer(f"at_{name}"))) for name, branch in self.branches.items()]
 
 
-class TwoEncoderUnet(nn.Module):
-    """A UNet with one encoder per modality; their feature maps add at each level, one decoder follows.
+class SummedEncoders(nn.Module):
+    """One `FullResolutionEncoder` per modality; their feature maps add at each level.
 
     Sums (as in FuseNet, Hazirbas et al. 2016, doi:10.1007/978-3-319-54181-5_14) need no parameter and leave decoder
     and head those of the UNet with early fusion, so that the second encoder is all that differs; concatenation
     with a 1 x 1 convolution would add two thirds of another encoder, nearly all at the coarsest level.
+
+    Parameters
+    ----------
+    planes : modality -> planes of the image, as `modality_planes` returns them.
+    widths : planes of each level, finest first.
+    """
+
+    def __init__(self, planes: Mapping[str, list[int]], widths: Sequence[int]) -> None:
+        super().__init__()
+        self.encoders = ByModality(planes, lambda n_planes: FullResolutionEncoder(n_planes, widths))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Map (B, C, H, W) to the summed features of each level, finest first."""
+        return [torch.stack(level).sum(dim=0) for level in zip(*self.encoders.parts(image), strict=True)]
+
+
+class TwoEncoderUnet(nn.Module):
+    """A UNet with one segmentation-models-pytorch encoder per modality, summed as in `SummedEncoders`; one decoder.
 
     Parameters
     ----------

@@ -83,6 +83,9 @@ def separate_objects(
 
 def _join_open_borders(labels: LabelArray, distance: FloatArray, max_border: float) -> LabelArray:
     """Join neighbouring basins while the mean distance along a common border is over `max_border`."""
+    if (labels == labels.flat[0]).all():
+        # One object that fills the map has no border.
+        return labels
     borders = graph.rag_boundary(labels, 1 - distance.astype(np.float64), connectivity=2)  # type: ignore[no-untyped-call]
     if 0 in borders:
         borders.remove_node(0)

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from meteoseg._version import __version__
 from meteoseg.certainty import Calibration
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.fusion import ByModality, TwoEncoderUnet, check_fusion, modality_planes
+from meteoseg.fusion import ByModality, SummedEncoders, TwoEncoderUnet, check_fusion, modality_planes
+from meteoseg.unet import FULL_RESOLUTION, FullResolutionEncoder, FullResolutionUnet
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class NetworkCard:
     um_per_px : grid the network runs on, or None for the section's own grid.
     um_per_px_range : pixel sizes (um) it was trained for, or None where not stated.
     pixel_width : planes of the full-resolution branch beside the UNet (5 x 5 px field), 0 for none.
+    encoder : of segmentation-models-pytorch, or ``full-resolution`` (`meteoseg.unet`).
+    decoder_channels : widths of the decoder, coarsest level first; with ``full-resolution`` also of the encoder.
     fusion : ``early`` (one encoder for all channels) or ``late`` (one for BSE, one for the elements).
     tile_px, margin_px : window of a prediction, and overlap that hides the border effects.
     calibration : how sure it may be of its layers, for several sets of channels (`meteoseg.certainty`).
@@ -162,8 +165,9 @@ def _from_lists(kind: type[_Card], data: Mapping[str, Any]) -> _Card:
 class Network(nn.Module):
     """A UNet with one output plane per class of each of its layers, and beside it a branch at full resolution.
 
-    The UNet halves the resolution in its first layer, so it sees textures better than the chemistry of a pixel.
-    The branch (two 3 x 3 convolutions) sees a pixel and its neighbours only; the logits of both add, as a
+    With most encoders the UNet halves the resolution in its first layer, so it sees textures better than seams one
+    pixel wide or the chemistry of a pixel; the encoder ``full-resolution`` (`meteoseg.unet`) does not. The branch
+    (two 3 x 3 convolutions) sees a pixel and its neighbours only; the logits of both add, as a
     log-prior from the surroundings and a log-likelihood from the pixel do. With late fusion UNet and branch have
     an encoder each for BSE and for the elements (`meteoseg.fusion`).
 
@@ -197,8 +201,12 @@ class Network(nn.Module):
 
 def _unet(card: NetworkCard, weights: str | bool | None) -> nn.Module:
     classes = sum(card.widths.values())
-    if card.fusion == "late":
-        planes = modality_planes(card.channels)
+    planes = modality_planes(card.channels) if card.fusion == "late" else None
+    if card.encoder == FULL_RESOLUTION:
+        widths = card.decoder_channels[::-1]
+        encoder = SummedEncoders(planes, widths) if planes else FullResolutionEncoder(len(card.channels), widths)
+        return FullResolutionUnet(encoder, widths, classes=classes)
+    if planes:
         return TwoEncoderUnet(planes, card.encoder, card.decoder_channels, classes=classes, weights=weights)
     unet: nn.Module = smp.Unet(
         encoder_name=card.encoder,

@@ -115,6 +115,7 @@ def test_a_table_without_a_kind_to_ignore_is_refused(drawn: Path) -> None:
     [
         ("3,chondrule\n,nodule", "has the label '': give the whole number"),
         ("3,chondrule\n1.5,nodule", "has the label '1.5': give the whole number"),
+        ("\N{SUPERSCRIPT TWO},nodule", "give the whole number"),
         ("three,nodule", "has the label 'three': give the whole number"),
         ("3,chondrule\n3,nodule", "names the object 3 twice"),
     ],

@@ -44,6 +44,10 @@ def test_an_area_without_a_strong_peak_is_one_object() -> None:
     np.testing.assert_array_equal(labels, inside)
 
 
+def test_an_object_that_fills_the_map_is_one_object() -> None:
+    assert (separate_objects(np.ones((20, 30)), np.ones((20, 30))) == 1).all()
+
+
 def test_enclosed_opaques_belong_to_their_chondrule() -> None:
     distance = cones((40, 50), (20, 25, 15))
     probability = (distance > 0).astype(float)

@@ -13,6 +13,7 @@ from meteoseg.elements import CANONICAL_CHANNELS
 from meteoseg.errors import InputError, UnknownNameError
 from meteoseg.fusion import check_fusion
 from meteoseg.models import DEFAULT_DECODER_CHANNELS, DEFAULT_ENCODER, NETWORK_LAYERS, shipped_models
+from meteoseg.unet import FULL_RESOLUTION, MAX_LEVELS
 
 PRECISIONS = ("auto", "32", "bf16", "16")
 #: Ways of holding out that leak, and are refused.
@@ -65,7 +66,9 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network: encoder (a segmentation-models-pytorch name), decoder widths, class lists.
+    """The network: encoder (a segmentation-models-pytorch name, or ``full-resolution``), decoder widths, class lists.
+
+    The encoder ``full-resolution`` takes `decoder_channels` as the widths of its own levels too (two to six of them).
 
     An empty class list takes every class that occurs in the truth of the training sections, in legend order.
     `pixel_width` planes see single pixels at full resolution beside the UNet (minerals want them; 0 = none).
@@ -93,6 +96,10 @@ class NetworkConfig:
             raise InputError("[network] start_network is given without start: name the model, as in segment --model.")
         if self.start and self.pretrained:
             raise InputError("[network] start and pretrained exclude each other: keep one.")
+        if self.encoder == FULL_RESOLUTION:
+            if self.pretrained:
+                raise InputError(f'[network] encoder = "{FULL_RESOLUTION}" has no pretrained weights: leave them out.')
+            _check_range("network", "number of decoder_channels", len(self.decoder_channels), 2, MAX_LEVELS)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -261,48 +260,6 @@ def component_of_kind(kind: str, meaning: Mapping[str, str] | None = None) -> st
         what = f"names {' and '.join(named)}" if len(named) > 1 else f"says '{negated}' and {named[0]}"
         raise InputError(f"The kind '{kind}' {what}: say what it is with --class '{kind}=COMPONENT' (or ={IGNORED}).")
     return named[0] if named else None
-
-
-def read_meaning(path: Path, layer: str) -> dict[str, str]:
-    """Read what label values mean from a CSV: columns id (or value, or label), name and, where wanted, layer.
-
-    Raises
-    ------
-    InputError : no such file, other columns, or no row for `layer`.
-    """
-    rows = _rows(path)
-    key = next((name for name in ("id", "value", "label") if rows and name in rows[0]), None)
-    if key is None or "name" not in rows[0]:
-        raise InputError(f"{path} does not say what labels mean: it needs the columns id and name.")
-    out = {row[key].strip(): row["name"].strip() for row in rows if row.get("layer", layer) in (layer, "")}
-    if not out:
-        raise InputError(f"{path} has no row of the layer {layer}: add some, or leave the column layer out.")
-    return out
-
-
-def read_kinds(path: Path) -> dict[int, str]:
-    """Read the kinds of objects from a CSV: columns label (or id) and kind.
-
-    Raises
-    ------
-    InputError : no such file, other columns, or a label that is no whole number.
-    """
-    rows = _rows(path)
-    key = next((name for name in ("label", "id") if rows and name in rows[0]), None)
-    if key is None or "kind" not in rows[0]:
-        raise InputError(f"{path} does not say what the objects are: it needs the columns label and kind.")
-    wrong = next((row[key] for row in rows if not row[key].strip().isdigit()), None)
-    if wrong is not None:
-        raise InputError(f"{path} has the label '{wrong}': labels are whole numbers.")
-    return {int(row[key]): row["kind"].strip() for row in rows}
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            return [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(handle)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table ({error}): give a CSV file.") from error
 
 
 def _listed(values: Sequence[int]) -> str:

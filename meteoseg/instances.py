@@ -29,6 +29,7 @@ def separate_objects(
     seed_threshold: float = 0.3,
     min_depth: float = 0.06,
     max_border: float = 0.7,
+    min_peak: float = 0.4,
     smooth_px: float = 1.0,
     min_area_px: int = 15,
 ) -> LabelArray:
@@ -37,15 +38,16 @@ def separate_objects(
     A seed is a peak of the lightly smoothed distance that rises at least `min_depth` above the saddle to any
     higher peak and reaches `seed_threshold`; a chondrule area without such a peak is one object. Of the basins,
     neighbours are joined again, the likeliest first, while the mean distance along their common border is over
-    `max_border`: between two chondrules the whole border is an edge, inside one it is not. Basins meet without a
-    line between them, enclosed areas are filled, and objects under `min_area_px` are dropped.
+    `max_border`: between two chondrules the whole border is an edge, inside one it is not. Objects whose distance
+    stays under `min_peak` everywhere have an outline all through: they are no object. Basins meet without a line
+    between them, enclosed areas are filled, and objects under `min_area_px` are dropped.
 
     Parameters
     ----------
     chondrule_probability : (H, W), 0-1; an object lies where it is at least 0.5.
     distance : (H, W), 0 at the edge of a chondrule to 1 inside.
-    seed_threshold, min_depth, max_border : in units of `distance`.
-    smooth_px : standard deviation (px) of the Gaussian that smooths the distance. All four were chosen on held-out
+    seed_threshold, min_depth, max_border, min_peak : in units of `distance`.
+    smooth_px : standard deviation (px) of the Gaussian that smooths the distance. All five were chosen on held-out
         simulated sections.
 
     Returns
@@ -78,7 +80,10 @@ def separate_objects(
     smooth = np.where(inside, ndi.gaussian_filter(distance.astype(np.float32), smooth_px), 0)
     seeds = _seeds(smooth, inside, round(seed_threshold * _STEPS), round(min_depth * _STEPS))
     labels = watershed(-smooth, seeds, mask=inside, connectivity=_EIGHT).astype(np.int32)  # type: ignore[no-untyped-call]
-    return order_by_position(fill_and_drop(_join_open_borders(labels, smooth, max_border), min_area_px))
+    objects = _join_open_borders(labels, smooth, max_border)
+    peaks = np.reshape(ndi.maximum(distance, objects, np.arange(int(objects.max()) + 1)), -1)
+    objects[peaks[objects] < min_peak] = 0
+    return order_by_position(fill_and_drop(objects, min_area_px))
 
 
 def _join_open_borders(labels: LabelArray, distance: FloatArray, max_border: float) -> LabelArray:

@@ -37,11 +37,12 @@ def test_a_large_object_with_a_rough_distance_map_is_not_shattered() -> None:
     assert separate_objects((distance > 0).astype(float), rough).max() == 1
 
 
-def test_an_area_without_a_strong_peak_is_one_object() -> None:
+def test_an_area_of_level_distance_is_one_object_unless_it_is_all_outline() -> None:
     inside = np.zeros((20, 30))
     inside[5:15, 5:25] = 1
-    labels = separate_objects(inside, np.full(inside.shape, 0.2))
-    np.testing.assert_array_equal(labels, inside)
+    np.testing.assert_array_equal(separate_objects(inside, np.full(inside.shape, 0.45)), inside)
+    np.testing.assert_array_equal(separate_objects(inside, np.full(inside.shape, 0.45), seed_threshold=0.6), inside)
+    assert not separate_objects(inside, np.full(inside.shape, 0.35)).any()
 
 
 def test_an_object_that_fills_the_map_is_one_object() -> None:

@@ -19,8 +19,9 @@ LEVELS = {
     for level, names in {
         0: "_version errors legend section grid elements syntax expressions sampling mineraldata",
         1: "io register channels simulate minerals tiles stitch resample instances labelling objects "
-        "stereology modes metrics scores certainty classify report output provenance measure evaluate fetch",
-        2: "models fusion",
+        "stereology modes metrics scores certainty classify report output provenance measure labeltables evaluate "
+        "fetch",
+        2: "unet fusion models",
         3: "predict inference train",
         4: "segmenting illustrate pipeline batch drawnscores finetuning",
         5: "options cli __main__",
@@ -37,8 +38,9 @@ FLOW = {
     "simulate": {"io"},
     "measure": {"io", "objects", "modes", "classify"},
     "scores": {"metrics"},
-    "evaluate": {"io", "measure", "scores"},
-    "models": {"fusion"},
+    "evaluate": {"io", "measure", "scores", "labeltables"},
+    "fusion": {"unet"},
+    "models": {"unet", "fusion"},
     "inference": {"predict"},
     "train": {"predict"},
     "illustrate": {"segmenting"},

@@ -1,4 +1,4 @@
-"""Choose the smoothing, depth and border height that part touching chondrules, on held-out simulated sections.
+"""Choose the depth, border height and least peak that part touching chondrules, on held-out simulated sections.
 
 python experiments/shipped_model/tune_separation.py runs/coarse "runs/sections/coarse/*9"
 """
@@ -40,19 +40,19 @@ def main() -> None:
         relative = share[chondrule] / np.maximum(share[chondrule] + others, 1e-6)
         truth = read_labels(Path(name) / "truth" / "chondrules.ome.tif")
         coarse = resize(truth, relative.shape, order=0, preserve_range=True, anti_aliasing=False).astype(np.int64)
-        for smooth_px, min_depth, max_border in product((0.8, 1.0, 1.2), (0.03, 0.06, 0.1, 0.15), (0.6, 0.7, 1.0)):
+        for min_depth, max_border, min_peak in product((0.03, 0.06, 0.1), (0.6, 0.7, 1.0), (0, 0.3, 0.4, 0.5, 0.6)):
             found = separate_objects(
                 relative,
                 maps["distance"][0],
                 min_depth=min_depth,
                 max_border=max_border,
-                smooth_px=smooth_px,
+                min_peak=min_peak,
             )
             match = match_objects(found, coarse)
             n_false, n_missed = len(match.false_pred_ids), len(match.missed_truth_ids)
             counts = (match.n_matched, n_false, n_missed, match.pairs["iou"].sum())
-            rows.append((smooth_px, min_depth, max_border, *counts))
-    names = ["smooth_px", "min_depth", "max_border", "tp", "fp", "fn", "iou"]
+            rows.append((min_depth, max_border, min_peak, *counts))
+    names = ["min_depth", "max_border", "min_peak", "tp", "fp", "fn", "iou"]
     table = pd.DataFrame(rows, columns=names).groupby(names[:3]).sum()
     half = table["tp"] + (table["fp"] + table["fn"]) / 2
     table["f1"], table["pq"] = table["tp"] / half, table["iou"] / half

@@ -185,12 +185,16 @@ POLICIES: dict[str, tuple[str, ...] | None] = {
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the parts of the loss."""
+    """Weights of the parts of the loss, and how far rare classes count more (`losses.class_weights`)."""
 
     components: float = 1.0
     phases: float = 1.0
     distance: float = 1.0
     dice: float = 0.5
+    class_balance: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_range("loss", "class_balance", self.class_balance, 0, 1)
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def _weights(
     for plane, layer in enumerate(config.layers):
         if layer in classes:
             counts = np.sum([np.bincount(e.targets[..., plane].ravel(), minlength=256) for e in examples], axis=0)
-            out[layer] = class_weights(counts[: len(classes[layer])])
+            out[layer] = class_weights(counts[: len(classes[layer])], config.loss.class_balance)
     return out
 
 

@@ -16,18 +16,21 @@ _IGNORE = 255
 _DISTANCE_STEPS = 254
 
 
-def class_weights(counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return loss weights (K,) from pixel counts (K,): one over the square root of the share, mean 1, cut.
+def class_weights(counts: NDArray[np.int64], balance: float = 0.5) -> NDArray[np.float32]:
+    """Return loss weights (K,) from pixel counts (K,): one over the share to the power of `balance`, mean 1, cut.
 
-    Rare classes count more, but between 0.2 and 5 times the mean only.
+    Rare classes count more, but between 0.2 and 5 times the mean only. With `balance` 0 all count alike, and the
+    probabilities a network learns are those of its training pixels; above, frequent classes are underrated.
 
     Examples
     --------
     >>> class_weights(np.array([100, 100])).tolist()
     [1.0, 1.0]
+    >>> class_weights(np.array([900, 100]), balance=0).tolist()
+    [1.0, 1.0]
     """
     share = np.maximum(counts / max(1, counts.sum()), 1e-6)
-    weights = 1 / np.sqrt(share)
+    weights = share**-balance
     weights /= (weights * share).sum() / share.sum()
     return np.asarray(np.clip(weights, 0.2, 5.0), np.float32)
 

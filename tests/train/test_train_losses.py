@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from meteoseg.errors import InputError
 from meteoseg.train.config import LossConfig
 from meteoseg.train.losses import NetworkLoss, class_weights, distance_loss
 from meteoseg.train.module import iou_per_class
@@ -52,6 +53,14 @@ def test_rare_classes_weigh_more_within_limits():
     assert weights[0] < 1 < weights[1]
     assert weights.max() <= 5
     assert weights.min() >= 0.2
+
+
+def test_the_balance_says_how_much_more_a_rare_class_counts():
+    counts = np.array([900, 100])
+    ratios = [float(np.divide(*class_weights(counts, balance)[::-1])) for balance in (0.0, 0.5, 1.0)]
+    np.testing.assert_allclose(ratios, [1, 3, 9], rtol=1e-5)
+    with pytest.raises(InputError, match=r"\[loss\] class_balance is 2"):
+        LossConfig(class_balance=2.0)
 
 
 def test_iou_of_a_known_confusion():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
 
 from meteoseg.errors import InputError
 
@@ -16,15 +16,14 @@ def read_meaning(path: Path, layer: str) -> dict[str, str]:
     ------
     InputError : no such file, other columns, or no row for `layer`.
     """
-    table = _read(path)
-    key = _first_column(table, ("id", "value", "label"))
-    if key is None or "name" not in table:
+    columns, rows = _read(path)
+    key = _first_of(("id", "value", "label"), columns)
+    if key is None or "name" not in columns:
         raise InputError(f"{path} does not say what labels mean: it needs the columns id and name.")
-    if "layer" in table:
-        table = table[table["layer"].isin([layer, ""])]
-    if table.empty:
+    meaning = {row[key]: row["name"] for row in rows if row.get("layer", layer) in (layer, "")}
+    if not meaning:
         raise InputError(f"{path} has no row of the layer {layer}: add some, or leave the column layer out.")
-    return dict(zip(table[key], table["name"], strict=True))
+    return meaning
 
 
 def read_kinds(path: Path) -> dict[int, str]:
@@ -34,12 +33,13 @@ def read_kinds(path: Path) -> dict[int, str]:
     ------
     InputError : no such file, other columns, or a label that is missing, given twice or no whole number.
     """
-    table = _read(path)
-    key = _first_column(table, ("label", "id"))
-    if key is None or "kind" not in table:
-        raise InputError(f"{path} has the columns {', '.join(table.columns)}: it needs label (or id) and kind.")
+    columns, rows = _read(path)
+    key = _first_of(("label", "id"), columns)
+    if key is None or "kind" not in columns:
+        raise InputError(f"{path} has the columns {', '.join(columns)}: it needs label (or id) and kind.")
     kinds: dict[int, str] = {}
-    for label, kind in zip(table[key], table["kind"], strict=True):
+    for row in rows:
+        label, kind = row[key], row["kind"]
         if not label and not kind:
             continue
         number = label.removesuffix(".0")
@@ -51,16 +51,16 @@ def read_kinds(path: Path) -> dict[int, str]:
     return kinds
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """Read a CSV as text without blanks at the ends."""
+def _read(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
+    """Return the columns and the rows of a CSV; cells beyond the header (after a trailing comma) are left out."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (OSError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a table ({str(error).strip()}): give a CSV file.") from error
-    return table.transform(lambda column: column.str.strip())
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            reader = csv.DictReader(handle)
+            rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+            return reader.fieldnames or (), rows
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table ({error}): give a CSV file.") from error
 
 
-def _first_column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in table), None)
+def _first_of(names: Sequence[str], columns: Sequence[str]) -> str | None:
+    return next((name for name in names if name in columns), None)

@@ -192,6 +192,14 @@ def test_tables_say_what_labels_mean(tmp_path):
     assert read_kinds(kinds) == {1: "chondrule", 12: "rim"}
 
 
+def test_a_comma_at_the_end_of_rows_moves_no_column(tmp_path):
+    meaning, kinds = tmp_path / "legend.csv", tmp_path / "kinds.csv"
+    meaning.write_text("value,name\n1,olivine,\n2,troilite,\n", encoding="utf-8")
+    kinds.write_text("label,kind\n3,chondrule,\n4,nodule,\n", encoding="utf-8")
+    assert read_meaning(meaning, "phases") == {"1": "olivine", "2": "troilite"}
+    assert read_kinds(kinds) == {3: "chondrule", 4: "nodule"}
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [("a,b\n1,2\n", "needs the columns id and name"), ("", "needs the columns"), (None, "cannot be read")],

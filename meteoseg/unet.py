@@ -9,10 +9,46 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meteoseg.channels import ABSENT
+
 #: Name that asks for this UNet where an encoder is named.
 FULL_RESOLUTION = "full-resolution"
 #: Levels that inputs of a multiple of 32 pixels allow.
 MAX_LEVELS = 6
+
+
+class PresentChannels(nn.Module):
+    """A 3 x 3 convolution of the channels that a section has; those it lacks (`channels.ABSENT`) count for nothing.
+
+    Convolved as they are, absent channels would shift every output plane by a constant of their number, larger than
+    what the image says, and batch normalisation over sections of different channels would take it for contrast.
+    What is there is scaled by the square root of 1 / share, which keeps the variance; what lacks adds a constant.
+
+    Parameters
+    ----------
+    planes, width : input and output planes.
+
+    Examples
+    --------
+    >>> layer = PresentChannels(2, 4)
+    >>> image = torch.full((1, 2, 8, 8), ABSENT)
+    >>> bool((layer(image) == 0).all())
+    True
+    """
+
+    def __init__(self, planes: int, width: int) -> None:
+        super().__init__()
+        self.convolution = _convolution(planes, width)
+        self.lacking = nn.Linear(planes, width, bias=False)
+        nn.init.zeros_(self.lacking.weight)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, width, H, W)."""
+        present = image[:, :, 0, 0] != ABSENT
+        share = present.float().mean(dim=1, keepdim=True).clamp(min=1 / present.shape[1])
+        values = image * (present / share.sqrt())[:, :, None, None]
+        planes: Tensor = self.convolution(values) + self.lacking((~present).float())[:, :, None, None]
+        return planes
 
 
 class FullResolutionEncoder(nn.Module):
@@ -33,7 +69,11 @@ class FullResolutionEncoder(nn.Module):
 
     def __init__(self, planes: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(_two_convolutions(wide, width) for wide, width in pairwise((planes, *widths)))
+        first = PresentChannels(planes, widths[0])
+        coarser = (_convolution(wide, width) for wide, width in pairwise(widths))
+        self.levels = nn.ModuleList(
+            _level(layer, width) for layer, width in zip((first, *coarser), widths, strict=True)
+        )
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Map (B, C, H, W) to one (B, width, H / 2^i, W / 2^i) per level i."""
@@ -62,7 +102,9 @@ class FullResolutionUnet(nn.Module):
     def __init__(self, encoder: nn.Module, widths: Sequence[int], *, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.levels = nn.ModuleList(_two_convolutions(fine + coarse, fine) for fine, coarse in pairwise(widths))
+        self.levels = nn.ModuleList(
+            _level(_convolution(fine + coarse, fine), fine) for fine, coarse in pairwise(widths)
+        )
         self.head = nn.Conv2d(widths[0], classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -75,12 +117,17 @@ class FullResolutionUnet(nn.Module):
         return logits
 
 
-def _two_convolutions(planes: int, width: int) -> nn.Sequential:
+def _convolution(planes: int, width: int) -> nn.Conv2d:
+    return nn.Conv2d(planes, width, 3, padding=1, bias=False)
+
+
+def _level(first: nn.Module, width: int) -> nn.Sequential:
+    """Normalise and cut off what `first` makes, and convolve once more."""
     return nn.Sequential(
-        nn.Conv2d(planes, width, 3, padding=1, bias=False),
+        first,
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
-        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        _convolution(width, width),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     )

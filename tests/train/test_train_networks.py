@@ -7,11 +7,12 @@ import torch
 from training_examples import make_config, write_example
 
 import meteoseg as ms
+from meteoseg.channels import ABSENT
 from meteoseg.errors import ChannelError, InputError
 from meteoseg.models import read_card
 from meteoseg.train import train
 from meteoseg.train.config import read_config
-from meteoseg.unet import FullResolutionEncoder
+from meteoseg.unet import FullResolutionEncoder, PresentChannels
 
 FULL_RESOLUTION = 'encoder = "full-resolution"\ndecoder_channels = [16, 8, 8]'
 WIDTHS = "decoder_channels = [16, 8, 8, 8, 8]\n"
@@ -73,3 +74,16 @@ def test_the_first_level_sees_single_pixels_and_two_around_them():
     assert differs.amin(dim=0).tolist() == [14, 14]
     assert differs.amax(dim=0).tolist() == [18, 18]
     assert [16, 16] in differs.tolist()
+
+
+def test_channels_that_lack_count_for_nothing_and_the_others_for_more():
+    torch.manual_seed(0)
+    layer = PresentChannels(4, 3)
+    image = torch.rand(2, 4, 16, 16)
+    image[1, 1:] = ABSENT
+    planes = layer(image)
+    alone = torch.nn.functional.conv2d(image[1:, :1], layer.convolution.weight[:, :1], padding=1)
+    torch.testing.assert_close(planes[1:], 2 * alone)
+    torch.testing.assert_close(planes[:1], layer.convolution(image[:1]))
+    planes.sum().backward()
+    assert torch.equal(layer.lacking.weight.grad.abs().sum(dim=0) > 0, torch.tensor([False, True, True, True]))

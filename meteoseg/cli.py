@@ -342,6 +342,7 @@ def evaluate(pred: Path, truth: Path, out: Path, per_object: Path | None, **give
 @click.option("--group", default="LL", show_default=True, help="Group to imitate.")
 @click.option("--type", "petrologic_type", type=float, default=3.2, show_default=True)
 @click.option("--weathering", default="W1", show_default=True, help="Weathering grade, W0 to W4.")
+@click.option("--shock", default="S1", show_default=True, help="Shock stage, S1 to S6.")
 @click.option("--size-mm", default="10x5", show_default=True, metavar="WxH", help="Width x height.")
 @click.option("--pixel-size", type=float, default=5.0, show_default=True, metavar="UM", help="Pixel size.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same section.")

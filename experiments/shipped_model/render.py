@@ -26,6 +26,7 @@ from meteoseg.simulate import (
     Detector,
     Fabric,
     Recipe,
+    draw_artefacts,
     draw_detector,
     draw_fabric,
     make_recipe,
@@ -65,6 +66,13 @@ def draw_recipe(rng: np.random.Generator, groups: Sequence[str] = (), *, primiti
         rims=float(np.clip(rules.rims + rng.uniform(-0.3, 0.3), 0, 1)),
     )
     return replace(recipe, rules=changed)
+
+
+def draw_impact(rng: np.random.Generator, recipe: Recipe) -> Recipe:
+    """Draw a shock stage and lithic clasts, which most sections lack."""
+    stage = str(rng.choice(["S1", "S2", "S3", "S4", "S5"], p=[0.4, 0.25, 0.2, 0.1, 0.05]))
+    lithic_pct = float(rng.uniform(1, 25)) if rng.random() < 0.15 else 0.0
+    return replace(recipe, shock=make_recipe(recipe.group, shock=stage).shock, lithic_pct=lithic_pct)
 
 
 def outside_range(
@@ -127,6 +135,7 @@ def main() -> None:
         detector, fabric = draw_detector(rng), None
         if options.unseen:
             recipe, detector, fabric = outside_range(rng, recipe, detector, draw_fabric(rng, recipe))
+        recipe, detector = draw_impact(rng, recipe), draw_artefacts(rng, detector)
         simulated = simulate_recipe(
             recipe, detector, shape=shape, pixel_size_um=pixel, seed=seed, fabric=fabric,
             channels=CANONICAL_CHANNELS, name=f"{options.scale}-{seed:05d}",

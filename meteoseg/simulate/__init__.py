@@ -1,6 +1,6 @@
 """Synthetic chondrites: a painted section, what a microscope would measure on it, and the exact truth."""
 
-from meteoseg.simulate.detector import Detector, draw_detector
+from meteoseg.simulate.detector import Detector, draw_artefacts, draw_detector
 from meteoseg.simulate.fabric import Fabric, draw_fabric
 from meteoseg.simulate.recipe import Recipe, make_recipe, simulated_groups
 from meteoseg.simulate.section import DEFAULT_CHANNELS, SimulatedSection, simulate_recipe, simulate_section
@@ -12,6 +12,7 @@ __all__ = [
     "Fabric",
     "Recipe",
     "SimulatedSection",
+    "draw_artefacts",
     "draw_detector",
     "draw_fabric",
     "make_recipe",

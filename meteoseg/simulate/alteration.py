@@ -30,8 +30,8 @@ def rust(rng: Rng, canvas: Canvas, recipe: Recipe) -> None:
         canvas.put(upper_share(margin + uneven, min(spread, 1.0), body), "iron oxyhydroxide", rng.uniform(0, 60))
 
 
-def _wander(rng: Rng, shape: tuple[int, int], step_px: float) -> NDArray[np.int32]:
-    """Draw the points of a crack: straight on the whole, jagged in detail."""
+def wander(rng: Rng, shape: tuple[int, int], step_px: float) -> NDArray[np.int32]:
+    """Draw the points (N, 2), (col, row), of a crack or vein: straight on the whole, jagged in detail."""
     n = int(1.5 * max(shape) / step_px) + 2
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.03, n)) + rng.normal(0, 0.5, n)
     start = rng.uniform(0, 1, 2) * np.array(shape)
@@ -51,7 +51,7 @@ def crack(rng: Rng, canvas: Canvas, recipe: Recipe, *, pixel_um: float) -> None:
     for number in range(int(min(n_open + n_veins, 80))):
         width_um = float(min(rng.lognormal(np.log(4.0), 0.7), 20))
         line = np.zeros(canvas.shape, np.uint8)
-        path = _wander(rng, canvas.shape, max(12 / canvas.px_um, 2))
+        path = wander(rng, canvas.shape, max(12 / canvas.px_um, 2))
         thickness = max(1, round(width_um / canvas.px_um))
         if width_um < canvas.px_um and rng.random() > width_um / canvas.px_um:
             continue

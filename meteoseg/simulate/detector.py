@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from meteoseg.elements import BSE
 from meteoseg.errors import ChannelError, UnknownNameError
 from meteoseg.simulate.materials import response_table
+from meteoseg.simulate.noise import smooth_noise
 from meteoseg.simulate.recipe import simulation_rules
 
 Rng = np.random.Generator
@@ -29,6 +30,10 @@ class Detector:
     gain_error : relative sd of each element's gain; `shading` relative corner fall-off; `beam_um` blur (1 sd).
     bse_shift_px : offset (row, col) of BSE against the X-ray maps.
     mosaic_px : side of the mosaic fields, 0 for one field; `seams` counts blank lines across all maps.
+    drift : relative sd of the beam current, slow from row to row and common to all maps.
+    row_jitter_px : sd by which rows are out of place sideways, alike in all maps.
+    defocus : fall of the intensity at the field's corners in microprobe maps made by moving the beam, relative; each
+        spectrometer keeps its focus along a band of its own direction (Bragg defocusing, Goldstein et al. 2018).
     bse_range : backscatter coefficients shown black and white; `bse_noise` in grey levels.
     """
 
@@ -42,6 +47,9 @@ class Detector:
     bse_noise: float = 5.0
     mosaic_px: int = 0
     seams: int = 0
+    drift: float = 0.0
+    row_jitter_px: float = 0.0
+    defocus: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -65,6 +73,17 @@ def draw_detector(rng: Rng) -> Detector:
         bse_noise=float(rng.uniform(2, 16)),
         mosaic_px=int(rng.integers(96, 400)) if rng.random() < 0.35 else 0,
         seams=int(rng.integers(1, 4)) if rng.random() < 0.15 else 0,
+    )
+
+
+def draw_artefacts(rng: Rng, detector: Detector) -> Detector:
+    """Draw what goes wrong in some sessions: drift of the beam, rows out of place, defocus of spectrometers."""
+    defocused = detector.mode == "wds" and rng.random() < 0.15
+    return replace(
+        detector,
+        drift=float(rng.uniform(0.01, 0.06)) if rng.random() < 0.25 else 0.0,
+        row_jitter_px=float(rng.uniform(0.2, 0.8)) if rng.random() < 0.1 else 0.0,
+        defocus=float(rng.uniform(0.1, 0.6)) if defocused else 0.0,
     )
 
 
@@ -96,6 +115,33 @@ def _gain_field(rng: Rng, shape: tuple[int, ...], detector: Detector) -> NDArray
         cols = np.mod(np.arange(shape[1]), period[1]) / period[1] - 0.5
         gain *= (1 - detector.shading * 2 * (rows[:, None] ** 2 + cols[None, :] ** 2)).astype(np.float32)
     return gain
+
+
+def _beam_current(rng: Rng, n_rows: int, drift: float) -> NDArray[np.float32]:
+    """Beam current of each row (H, 1), relative: it wanders over a third of the map."""
+    return np.asarray(1 + drift * smooth_noise(rng, (1, n_rows), n_rows / 3).T, np.float32)
+
+
+def _spectrometer_of(element: str) -> int:
+    """Return which spectrometer measures an element; elements of one crystal share it."""
+    crystals = (("Na", "Mg", "Al"), ("Si", "P", "S"), ("K", "Ca", "Ti"), ("Cr", "Mn", "Fe", "Ni"))
+    return next((number for number, elements in enumerate(crystals) if element in elements), len(crystals))
+
+
+def _focus(shape: tuple[int, ...], element: str, defocus: float, turn: float) -> NDArray[np.float32]:
+    """Intensity (H, W) of a defocused spectrometer: 1 along a band through the centre, 1 - `defocus` at a corner."""
+    angle = turn + _spectrometer_of(element) * 2 * np.pi / 5
+    rows, cols = (np.linspace(-1, 1, n) for n in shape)
+    across = (np.sin(angle) * rows[:, None] + np.cos(angle) * cols[None, :]) / np.sqrt(2)
+    return np.asarray((1 - defocus) ** (across**2), np.float32)
+
+
+def _displace_rows(plane: NDArray[np.float32], offsets_px: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Move every row sideways."""
+    rows, cols = plane.shape
+    at = np.arange(cols, dtype=np.float32)[None, :] - offsets_px[:, None]
+    row = np.repeat(np.arange(rows, dtype=np.float32)[:, None], cols, axis=1)
+    return np.asarray(cv2.remap(plane, at, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32)
 
 
 def _blur(image: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
@@ -197,13 +243,22 @@ def measure(
     z = means[-1]
     maps: dict[str, NDArray[Any]] = {}
     units: dict[str, str] = {}
+    current = _beam_current(rng, len(z), detector.drift) if detector.drift else np.float32(1)
+    offsets = (
+        (detector.row_jitter_px * rng.standard_normal(len(z))).astype(np.float32) if detector.row_jitter_px else None
+    )
+    turn = rng.uniform(0, 2 * np.pi) if detector.defocus else 0.0
     count = _wds_counts if detector.mode == "wds" else _eds_counts
     for name, plane in zip(channels, means, strict=False):
-        sharp = _blur(plane, detector.beam_um / pixel_um)
+        sharp = _blur(plane, detector.beam_um / pixel_um) * current
+        if offsets is not None:
+            sharp = _displace_rows(sharp, offsets)
         if name == BSE:
             maps[name], units[name] = _bse(rng, sharp, detector), "grey"
             continue
         gained = sharp * _gain_field(rng, z.shape, detector)
+        if detector.defocus:
+            gained *= _focus(z.shape, name, detector.defocus, turn)
         counts = count(rng, gained, z, name, detector.dose)
         shown = detector.mode == "display"
         maps[name] = _display(rng, counts, z) if shown else counts

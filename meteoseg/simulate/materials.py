@@ -16,12 +16,14 @@ from meteoseg.mineraldata import mineral
 
 #: Iron numbers (mol% Fa, Fs, or the iron share of a mixture) run over 0..100 in whole numbers.
 IRON_STEPS = 101
+_UNLABELLED = 255
 
 
 @dataclass(frozen=True)
 class Material:
     """A paint: its phase in the legend and its composition as a mixture of minerals, against the iron number.
 
+    `phase` is empty where the legend has none: such pixels are unlabelled in the truth.
     `knots` maps an iron number (0-100) to a mixture {mineral name: volume fraction}.
     """
 
@@ -102,6 +104,12 @@ MATERIALS: tuple[Material, ...] = (
         0: {"low-Ca pyroxene Fs3": 0.75, "mesostasis type I (Ca,Al-rich glass)": 0.2, "diopside": 0.05},
         24: {"low-Ca pyroxene Fs24": 0.7, "mesostasis type II (Na,Si-rich glass)": 0.25,
              "augite (chondrule, Wo38En50Fs12 + Al,Cr)": 0.05}}),
+    Material("impact melt", "", {
+        0: {"low-Ca pyroxene Fs0.5": 0.74, "albitic plagioclase An11Or5": 0.16, "diopside": 0.02, "troilite": 0.08},
+        60: {"olivine Fa18.5": 0.42, "low-Ca pyroxene Fs16.5": 0.35, "albitic plagioclase An11Or5": 0.13,
+             "diopside": 0.05, "troilite": 0.05},
+        100: {"olivine Fa29": 0.55, "low-Ca pyroxene Fs24": 0.22, "albitic plagioclase An11Or5": 0.13,
+              "diopside": 0.06, "troilite": 0.04}}),
 )  # fmt: skip
 
 _INDEX = {material.name: index for index, material in enumerate(MATERIALS)}
@@ -121,9 +129,9 @@ def paint(name: str) -> int:
 
 @cache
 def phase_ids() -> NDArray[np.uint8]:
-    """Return the legend id of the phase of each material, (M,)."""
+    """Return the legend id of the phase of each material, (M,); 255 = unlabelled."""
     legend = default_legend("phases")
-    return np.array([legend[material.phase].id for material in MATERIALS], np.uint8)
+    return np.array([legend[material.phase].id if material.phase else _UNLABELLED for material in MATERIALS], np.uint8)
 
 
 def _mixture_value(mixture: Mapping[str, float], channel: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -51,10 +51,19 @@ class Weathering:
 
 
 @dataclass(frozen=True)
+class Shock:
+    """Veins of shock melt per mm of the section's side, and area % of melt pockets."""
+
+    veins: float = 0.0
+    pockets_pct: float = 0.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All that fixes a simulated section but its random numbers.
 
-    `petrologic_type` 3.0 to 6.9; `metamorphism` runs from 0 (type 3.0) to 1 (type 6).
+    `petrologic_type` 3.0 to 6.9; `metamorphism` runs from 0 (type 3.0) to 1 (type 6). `lithic_pct`: area % of lithic
+    clasts.
     """
 
     group: str
@@ -64,6 +73,8 @@ class Recipe:
     epoxy_edge: bool = True
     crack_density: float = 1.0
     pit_pct: float = 1.5
+    shock: Shock = field(default_factory=Shock)
+    lithic_pct: float = 0.0
 
     @property
     def metamorphism(self) -> float:
@@ -87,12 +98,14 @@ def simulated_groups() -> tuple[str, ...]:
     return tuple(simulation_rules()["groups"])
 
 
-def make_recipe(group: str, *, petrologic_type: float = 3.2, weathering: str = "W1", **changes: Any) -> Recipe:
+def make_recipe(
+    group: str, *, petrologic_type: float = 3.2, weathering: str = "W1", shock: str = "S1", **changes: Any
+) -> Recipe:
     """Look up a group recipe.
 
     Raises
     ------
-    UnknownNameError : no such group or weathering grade.
+    UnknownNameError : no such group, weathering grade or shock stage.
     MeteosegError : a petrologic type outside 1 to 6.9.
     """
     rules = simulation_rules()
@@ -100,10 +113,17 @@ def make_recipe(group: str, *, petrologic_type: float = 3.2, weathering: str = "
         raise UnknownNameError.of("group", group, rules["groups"])
     if weathering not in rules["weathering"]:
         raise UnknownNameError.of("weathering grade", weathering, rules["weathering"])
+    if shock not in rules["shock"]:
+        raise UnknownNameError.of("shock stage", shock, rules["shock"])
     if not 1.0 <= petrologic_type < 7.0:
         raise MeteosegError(f"Petrologic type {petrologic_type} is not possible: give a number from 1 to 6.9.")
     table = dict(rules["groups"][group])
     table["fa_1"], table["fa_2"] = tuple(table["fa_1"]), tuple(table["fa_2"])
     return Recipe(
-        group, petrologic_type, Weathering(**rules["weathering"][weathering]), GroupRecipe(**table), **changes
+        group,
+        petrologic_type,
+        Weathering(**rules["weathering"][weathering]),
+        GroupRecipe(**table),
+        shock=Shock(**rules["shock"][shock]),
+        **changes,
     )

@@ -17,6 +17,7 @@ from meteoseg.simulate.canvas import Canvas
 from meteoseg.simulate.detector import Detector, measure
 from meteoseg.simulate.fabric import Fabric, draw_fabric
 from meteoseg.simulate.groundmass import paint_matrix, paint_opaques
+from meteoseg.simulate.impact import lithic_clasts, shock_melt
 from meteoseg.simulate.materials import paint, phase_ids
 from meteoseg.simulate.recipe import Recipe, make_recipe
 from meteoseg.simulate.scene import ObjectPainter
@@ -33,7 +34,7 @@ _OUTSIDE = 0
 class SimulatedSection:
     """Maps with their truth on the same grid.
 
-    `phases`, `components`: (H, W) uint8 legend ids; `chondrules`: (H, W) uint32 object ids, 0 = none;
+    `phases`, `components`: (H, W) uint8 legend ids, 255 = unlabelled; `chondrules`: (H, W) uint32 object ids, 0 = none;
     `kinds`: object id -> chondrule, fragment or Al-rich.
     """
 
@@ -121,6 +122,8 @@ def simulate_recipe(
     painter.chondrules()
     painter.inclusions()
     paint_opaques(rng, canvas, recipe)
+    lithic_clasts(rng, canvas, recipe)
+    shock_melt(rng, canvas, recipe, pixel_um=pixel_size_um)
     rust(rng, canvas, recipe)
     pluck(rng, canvas, recipe, pixel_um=pixel_size_um)
     crack(rng, canvas, recipe, pixel_um=pixel_size_um)
@@ -145,6 +148,7 @@ def simulate_section(
     *,
     petrologic_type: float = 3.2,
     weathering: str = "W1",
+    shock: str = "S1",
     size_mm: tuple[float, float] = (10.0, 5.0),
     pixel_size_um: float = 5.0,
     seed: int = 1,
@@ -161,13 +165,13 @@ def simulate_section(
 
     Raises
     ------
-    UnknownNameError : group, weathering grade or detector mode.
+    UnknownNameError : group, weathering grade, shock stage or detector mode.
     PixelSizeError : a pixel size or section size that is not positive.
     """
     if not pixel_size_um > 0 or not min(size_mm) > 0:
         raise PixelSizeError(f"Pixel size {pixel_size_um} um and size {size_mm} mm must be positive.")
     shape = (round(size_mm[1] * 1000 / pixel_size_um), round(size_mm[0] * 1000 / pixel_size_um))
-    recipe = make_recipe(group, petrologic_type=petrologic_type, weathering=weathering)
+    recipe = make_recipe(group, petrologic_type=petrologic_type, weathering=weathering, shock=shock)
     return simulate_recipe(
         recipe,
         Detector(mode=mode),

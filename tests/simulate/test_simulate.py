@@ -161,3 +161,65 @@ def test_impossible_requests_are_refused() -> None:
         simulate_section("L", size_mm=(0.5, 0.5), channels=["Au"])
     with pytest.raises(MeteosegError, match="not possible"):
         simulate_section("L", size_mm=(500, 500), pixel_size_um=1)
+
+
+def test_shock_melt_is_unlabelled_and_grows_with_the_stage() -> None:
+    def melt(stage: str) -> float:
+        recipe = make_recipe("L", petrologic_type=6, shock=stage, epoxy_edge=False)
+        shares = []
+        for seed in range(3):
+            s = simulate_recipe(recipe, Detector(), shape=(128, 128), pixel_size_um=15, seed=seed, channels=["Fe"])
+            shares.append((s.phases == 255).mean())
+        return float(np.mean(shares))
+
+    assert melt("S1") == 0
+    assert 0.001 < melt("S4") < melt("S6") < 0.2
+
+
+def test_lithic_clasts_cover_their_share_and_hold_no_chondrule() -> None:
+    recipe = make_recipe("LL", lithic_pct=15, epoxy_edge=False)
+    shares = []
+    for seed in range(4):
+        s = simulate_recipe(recipe, Detector(), shape=(160, 160), pixel_size_um=20, seed=seed, channels=["Fe"])
+        clast = s.components == COMPONENTS["clast"].id
+        assert not s.chondrules[clast].any()
+        shares.append(clast.mean())
+    assert 0.08 < np.mean(shares) < 0.25
+
+
+def test_unknown_shock_stage_names_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="S1"):
+        make_recipe("L", shock="S9")
+
+
+def test_defocus_darkens_the_corners_away_from_its_band() -> None:
+    sharp, dull = (uniform("olivine", "Mg", Detector(gain_error=0, defocus=share)).astype(float) for share in (0, 0.5))
+    ratio = dull / sharp
+    corners = [ratio[:16, :16], ratio[:16, -16:], ratio[-16:, :16], ratio[-16:, -16:]]
+    assert ratio[60:68, 60:68].mean() == pytest.approx(1, abs=0.02)
+    assert 0.45 < min(corner.mean() for corner in corners) < 0.85
+
+
+def test_drift_goes_from_row_to_row_alike_in_all_maps() -> None:
+    paints = np.full((256, 256), paint("olivine"), np.uint8)
+    detector = Detector(gain_error=0, drift=0.05, dose=20, bse_noise=0.1, bse_range=(0.0, 0.3))
+    maps, _ = measure(
+        np.random.default_rng(5), paints, np.zeros_like(paints), ["BSE", "Mg"], detector, supersampling=2, pixel_um=2.0
+    )
+    bse, mg = (maps[name].astype(float).mean(axis=1) for name in ("BSE", "Mg"))
+    assert np.corrcoef(bse, mg)[0, 1] > 0.9
+    assert mg.std() / mg.mean() == pytest.approx(0.05, rel=0.6)
+
+
+def test_rows_out_of_place_leave_the_mean_and_break_edges() -> None:
+    paints = np.full((256, 256), paint("olivine"), np.uint8)
+    paints[:, :128] = paint("epoxy")
+    edges = []
+    for jitter in (0.0, 0.8):
+        detector = Detector(gain_error=0, row_jitter_px=jitter, dose=20)
+        rng = np.random.default_rng(5)
+        maps, _ = measure(rng, paints, np.zeros_like(paints), ["Mg"], detector, supersampling=2, pixel_um=2.0)
+        mg = maps["Mg"].astype(float)
+        edges.append((mg > mg.max() / 2).argmax(axis=1))
+    assert edges[0].std() == 0
+    assert 0.3 < edges[1].std() < 1.5

@@ -28,9 +28,9 @@ def separate_objects(
     *,
     seed_threshold: float = 0.3,
     min_depth: float = 0.06,
-    max_border: float = 0.7,
+    max_border: float = 0.6,
     min_peak: float = 0.4,
-    smooth_px: float = 1.0,
+    smooth_px: float = 0.7,
     min_area_px: int = 15,
 ) -> LabelArray:
     """Part touching chondrules by a seeded watershed on the distance map.

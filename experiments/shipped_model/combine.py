@@ -2,7 +2,7 @@ r"""Join a component network and the mineral network to a shipped model.
 
     python experiments/shipped_model/combine.py runs/coarse_west runs/fine \
         meteoseg/weights/chondrite.safetensors --west runs/west/west-whole
-    python experiments/shipped_model/combine.py runs/coarse_ordinary runs/fine \
+    python experiments/shipped_model/combine.py runs/coarse_on runs/fine \
         meteoseg/weights/chondrite-zero-shot.safetensors
 """
 

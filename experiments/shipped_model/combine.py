@@ -1,8 +1,8 @@
 r"""Join a component network and the mineral network to a shipped model.
 
-    python experiments/shipped_model/combine.py runs/coarse_west runs/fine \
+    python experiments/shipped_model/combine.py runs/coarse_west_bare runs/fine \
         meteoseg/weights/chondrite.safetensors --west runs/west/west-whole
-    python experiments/shipped_model/combine.py runs/coarse_on runs/fine \
+    python experiments/shipped_model/combine.py runs/coarse_bare runs/fine \
         meteoseg/weights/chondrite-zero-shot.safetensors
 """
 

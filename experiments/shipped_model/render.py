@@ -3,6 +3,8 @@ r"""Render the simulated sections the shipped model is trained on.
     python experiments/shipped_model/render.py coarse runs/sections/coarse --n 400 --seed 10000
     python experiments/shipped_model/render.py coarse runs/sections/ordinary --n 120 --seed 40000 \
         --groups LL L H --type-3
+    python experiments/shipped_model/render.py coarse runs/sections/bare --n 64 --seed 41000 --bare-contacts \
+        --groups LL L H CO CV CR CK R EH EL
     python experiments/shipped_model/render.py coarse runs/sections/unseen --n 40 --seed 30000 --unseen
     python experiments/shipped_model/render.py fine   runs/sections/fine   --n 160 --seed 5000
 
@@ -123,6 +125,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--groups", nargs="+", default=(), help="draw from these groups alone")
     parser.add_argument("--type-3", action="store_true", help="unequilibrated sections alone")
+    parser.add_argument("--bare-contacts", action="store_true", help="objects touch without a seam of matrix")
     parser.add_argument("--unseen", action="store_true", help="settings outside the ranges of the training sections")
     options = parser.parse_args()
     for seed in range(options.seed, options.seed + options.n):
@@ -135,6 +138,8 @@ def main() -> None:
         detector, fabric = draw_detector(rng), None
         if options.unseen:
             recipe, detector, fabric = outside_range(rng, recipe, detector, draw_fabric(rng, recipe))
+        if options.bare_contacts:
+            fabric = replace(draw_fabric(rng, recipe), gap=float(rng.uniform(0, 0.02)))
         recipe, detector = draw_impact(rng, recipe), draw_artefacts(rng, detector)
         simulated = simulate_recipe(
             recipe, detector, shape=shape, pixel_size_um=pixel, seed=seed, fabric=fabric,

@@ -36,6 +36,7 @@ SUBSETS: dict[str, tuple[str, ...] | None] = {
     "Fe Mg Si": ("Fe", "Mg", "Si"),
 }
 MIN_SHARE = 0.005
+UNLABELLED = 255
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def count(model: Model, folder: Path, subset: str, layer: str) -> Counts:
     truth = read_labels(folder / "truth" / f"{layer}.ome.tif")
     predicted = result.phases if layer == "phases" else result.components
     n_classes = max(default_legend(layer).ids) + 1
-    pixels = confusion(predicted, truth, n_classes, where=~boundary_band(truth))
+    pixels = confusion(predicted, truth, n_classes, ignore=UNLABELLED, where=~boundary_band(truth))
     group = json.loads((folder / "truth" / "recipe.json").read_text())["recipe"]["group"]
     match = match_objects(result.chondrule_labels, read_labels(folder / "truth" / "chondrules.ome.tif"))
     n_false, n_missed = len(match.false_pred_ids), len(match.missed_truth_ids)

@@ -29,7 +29,15 @@ from meteoseg.provenance import Steps, sha256_of
 from meteoseg.resample import Regrid
 from meteoseg.section import Section
 from meteoseg.train.calibrate import calibrate_networks
-from meteoseg.train.config import AugmentConfig, CardConfig, DataConfig, NetworkConfig, OptimConfig, TrainConfig
+from meteoseg.train.config import (
+    AugmentConfig,
+    CardConfig,
+    DataConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimConfig,
+    TrainConfig,
+)
 from meteoseg.train.dataset import Example, find_examples, load_example, make_example
 from meteoseg.train.drawn import Drawn, read_drawn
 from meteoseg.train.holdout import AUTO, Split, around_labels, check_side, onto_grid, split_labels
@@ -307,6 +315,8 @@ def _config(plan: _Plan, network: Network) -> TrainConfig:
         augment=AugmentConfig(
             zoom=(0.85, 1.2), gain=0.1, gamma=0.15, noise=0.05, blur=0.1, channel_dropout={"random": 0.2}
         ),
+        # Outlines: weights for rare classes and Dice make a network miss chondrules (docs/gallery.md).
+        loss=LossConfig(class_balance=0.0, dice=0.0) if plan.drawn.objects is not None else LossConfig(),
         card=CardConfig(plan.start.card.licence, plan.start.card.citation),
     )
 

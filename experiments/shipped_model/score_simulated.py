@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 import meteoseg as ms
 from meteoseg.io import read_labels
 from meteoseg.legend import default_legend
-from meteoseg.metrics import boundary_band, confusion, dice, iou, match_objects
+from meteoseg.metrics import UNLABELLED, boundary_band, confusion, dice, iou, match_objects
 from meteoseg.models import Model, load_model
 
 SUBSETS: dict[str, tuple[str, ...] | None] = {
@@ -36,7 +36,6 @@ SUBSETS: dict[str, tuple[str, ...] | None] = {
     "Fe Mg Si": ("Fe", "Mg", "Si"),
 }
 MIN_SHARE = 0.005
-UNLABELLED = 255
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,13 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
 )
 @click.option("--min-probability", type=float, metavar="P", help="Minerals under P (0 to 1) are unclassified.")
 @click.option("--probabilities", is_flag=True, help="Also write the probability of each pixel's label, in %.")
+@click.option(
+    "--chondrule-pixel",
+    "chondrule_pixel_um",
+    type=float,
+    metavar="UM",
+    help="Pixel size on which chondrules are sought, about 1/20 of one  [default: 10]",
+)
 def segment(section: Path, out: Path, **given: Any) -> None:
     r"""Segment one section: phases, components, chondrules, modes, group, report.
 
@@ -146,7 +153,7 @@ def segment(section: Path, out: Path, **given: Any) -> None:
     from meteoseg.pipeline import segment as run
 
     opened = open_given(section, given, name=given["name"])
-    keys = ("standards", "overwrite", "tta", "min_probability", "probabilities")
+    keys = ("standards", "overwrite", "tta", "min_probability", "probabilities", "chondrule_pixel_um")
     options = {key: given[key] for key in keys}
     result = run(opened, given["model"], out=out, legend=given["phases"], progress=True, **options)
     click.echo(result.summary())

@@ -84,12 +84,12 @@ class Inputs:
         return self.normalisations[names]
 
 
-def choose_grid(card: NetworkCard, section: Section) -> Regrid:
+def choose_grid(card: NetworkCard, section: Section, um_per_px: float | None = None) -> Regrid:
     """Choose the grid a network runs on.
 
     A network with `um_per_px` runs on square pixels of that size, or on a coarser section's own pixels; a section
     whose shorter side would have under 256 of them gets finer ones, down to the smallest size the network was
-    trained for. Without `um_per_px` it is the section's own grid.
+    trained for. Another size can be asked for. A network without `um_per_px` runs on the section's own grid.
 
     Raises
     ------
@@ -100,18 +100,18 @@ def choose_grid(card: NetworkCard, section: Section) -> Regrid:
     size_um = section.require_pixel_size()
     side_um = min(length * size for length, size in zip(section.shape, size_um, strict=True))
     finest_um = min(card.um_per_px, (card.um_per_px_range or (card.um_per_px,))[0])
-    um_per_px = min(card.um_per_px, max(finest_um, side_um / SMALL_SIDE_PX))
+    um_per_px = um_per_px or min(card.um_per_px, max(finest_um, side_um / SMALL_SIDE_PX))
     grid = Regrid.at_least(section.shape, size_um, um_per_px)
     if grid.target[0] * grid.target[1] * sum(card.widths.values()) > MAX_COARSE_VALUES:
         raise PixelSizeError(
             f"At {size_um[0]:g} um per pixel '{section.name}' would be {grid.target[0]} x {grid.target[1]} pixels "
-            f"of {um_per_px:g} um for the network '{card.name}': check --pixel-size."
+            f"of {um_per_px:g} um for the network '{card.name}': check --pixel-size (or --chondrule-pixel)."
         )
     return grid
 
 
-def describe_grid(card: NetworkCard, section: Section, grid: Regrid) -> str:
-    """Say in a sentence on which pixels a network runs."""
+def describe_grid(card: NetworkCard, section: Section, grid: Regrid, *, asked: bool = False) -> str:
+    """Say in a sentence on which pixels a network runs, and, unless `asked` for, that it was trained on others."""
     if card.um_per_px is None:
         return f"Network '{card.name}' ran on the section's own pixels."
     size_um = section.require_pixel_size()
@@ -123,7 +123,7 @@ def describe_grid(card: NetworkCard, section: Section, grid: Regrid) -> str:
             f"Network '{card.name}' ran on maps averaged from {size_um[0]:g} to {um_per_px:.3g} um per pixel, and back"
         )
     low, high = card.um_per_px_range or (card.um_per_px, card.um_per_px)
-    if not 0.99 * low <= um_per_px <= 1.01 * high:
+    if not asked and not 0.99 * low <= um_per_px <= 1.01 * high:
         text += f" (it was trained on {low:g} to {high:g} um: objects look larger or smaller than it expects)"
     return text + "."
 
@@ -134,13 +134,18 @@ class Runner:
 
     `tta` None averages the networks that run on coarse pixels of their own (`um_per_px`), where it costs little.
     Pixels under `min_probability` become ``unclassified`` in the phases. None: as the card says; 0: no pixel, whatever
-    its lead.
+    its lead. `um_per_px` replaces the pixel size of networks that have one of their own.
     """
 
     inputs: Inputs
     tta: bool | None = None
     progress: Callable[[int, int], None] | None = None
     min_probability: float | None = None
+    um_per_px: float | None = None
+
+    def grid(self, card: NetworkCard) -> Regrid:
+        """Return the grid a network runs on."""
+        return choose_grid(card, self.inputs.section, self.um_per_px)
 
     def calibration(self, card: NetworkCard, layer: str) -> Calibration | None:
         """Return the calibration of a layer that fits the channels of the section best; None without any."""

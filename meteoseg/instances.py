@@ -28,8 +28,9 @@ def separate_objects(
     *,
     seed_threshold: float = 0.3,
     min_depth: float = 0.06,
-    max_border: float = 0.6,
+    max_border: float = 0.5,
     min_peak: float = 0.4,
+    min_probability: float = 0.65,
     smooth_px: float = 0.7,
     min_area_px: int = 15,
 ) -> LabelArray:
@@ -39,15 +40,17 @@ def separate_objects(
     higher peak and reaches `seed_threshold`; a chondrule area without such a peak is one object. Of the basins,
     neighbours are joined again, the likeliest first, while the mean distance along their common border is over
     `max_border`: between two chondrules the whole border is an edge, inside one it is not. Objects whose distance
-    stays under `min_peak` everywhere have an outline all through: they are no object. Basins meet without a line
-    between them, enclosed areas are filled, and objects under `min_area_px` are dropped.
+    stays under `min_peak` everywhere have an outline all through, and those of a mean probability under
+    `min_probability` are doubtful all over: neither is an object. Basins meet without a line between them, enclosed
+    areas are filled, and objects under `min_area_px` are dropped.
 
     Parameters
     ----------
     chondrule_probability : (H, W), 0-1; an object lies where it is at least 0.5.
     distance : (H, W), 0 at the edge of a chondrule to 1 inside.
     seed_threshold, min_depth, max_border, min_peak : in units of `distance`.
-    smooth_px : standard deviation (px) of the Gaussian that smooths the distance. All five were chosen on held-out
+    min_probability : least mean of `chondrule_probability` over an object.
+    smooth_px : standard deviation (px) of the Gaussian that smooths the distance. All six were chosen on held-out
         simulated sections.
 
     Returns
@@ -81,8 +84,10 @@ def separate_objects(
     seeds = _seeds(smooth, inside, round(seed_threshold * _STEPS), round(min_depth * _STEPS))
     labels = watershed(-smooth, seeds, mask=inside, connectivity=_EIGHT).astype(np.int32)  # type: ignore[no-untyped-call]
     objects = _join_open_borders(labels, smooth, max_border)
-    peaks = np.reshape(ndi.maximum(distance, objects, np.arange(int(objects.max()) + 1)), -1)
-    objects[peaks[objects] < min_peak] = 0
+    ids = np.arange(int(objects.max()) + 1)
+    peaks = np.reshape(ndi.maximum(distance, objects, ids), -1)
+    means = np.bincount(objects.ravel(), chondrule_probability.ravel()) / np.maximum(np.bincount(objects.ravel()), 1)
+    objects[((peaks < min_peak) | (means < min_probability))[objects]] = 0
     return order_by_position(fill_and_drop(objects, min_area_px))
 
 

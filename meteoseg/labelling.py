@@ -14,6 +14,7 @@ from skimage.segmentation import expand_labels
 from meteoseg.grid import Window
 from meteoseg.instances import separate_objects
 from meteoseg.legend import HOLE, OUTSIDE, Legend
+from meteoseg.objects import equivalent_diameter
 from meteoseg.resample import Regrid
 
 BoolArray = NDArray[np.bool_]
@@ -76,6 +77,7 @@ class ComponentMaps:
     ids : legend id of each of the K classes.
     objects : (h, w) object ids, grown a little beyond the outlines.
     back : from the coarse to the section's own grid.
+    median_px : median equivalent diameter of the objects in coarse pixels; 0 without any.
     """
 
     probability: FloatArray
@@ -84,6 +86,7 @@ class ComponentMaps:
     back: Regrid
     chondrule_id: int
     n_objects: int
+    median_px: float = 0.0
 
     def draw(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
         """Return components and object ids of a window of the section's own grid."""
@@ -128,7 +131,9 @@ def make_component_maps(
         objects = _claim_objects(share, names.index(CHONDRULE), distance)
     ids = np.array([legend[name].id for name in names], np.uint8)
     grown = np.asarray(expand_labels(objects, _REACH_PX))  # type: ignore[no-untyped-call]
-    return ComponentMaps(share, ids, grown, back, legend[CHONDRULE].id, int(objects.max(initial=0)))
+    areas_px = np.bincount(objects.ravel())[1:]
+    median_px = equivalent_diameter(float(np.median(areas_px))) if len(areas_px) else 0.0
+    return ComponentMaps(share, ids, grown, back, legend[CHONDRULE].id, len(areas_px), median_px)
 
 
 def _part_outside_from_holes(share: NDArray[np.float32], outside: int, hole: int) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from meteoseg.classify import Classification
 from meteoseg.elements import BSE
-from meteoseg.errors import InputError
+from meteoseg.errors import InputError, PixelSizeError
 from meteoseg.illustrate import pictures
 from meteoseg.inference import Inputs, Runner
 from meteoseg.io import BandWriter, check_values, open_section, read_labels
@@ -149,6 +149,7 @@ def segment(
     tta: bool | None = None,
     min_probability: float | None = None,
     probabilities: bool = False,
+    chondrule_pixel_um: float | None = None,
     progress: bool = False,
 ) -> Result:
     """Segment a section and write its result folder ``out/name``.
@@ -167,6 +168,8 @@ def segment(
     min_probability : phases that a network is less sure of become ``unclassified``; 0: none; None: the thresholds
         of the model's card.
     probabilities : also write how sure the networks are of each pixel, in percent.
+    chondrule_pixel_um : pixel size (um) on which chondrules are sought, about 1/20 of their diameter; None: that of
+        the model's card. Sections of larger pixels keep their own.
     progress : tell about the steps on stderr.
 
     Raises
@@ -179,7 +182,12 @@ def segment(
         opened = _open(source, name)
         section = opened if isinstance(opened, Section) else opened.section
         target = None if out is None else output_folder(Path(out), section.name, overwrite=overwrite)
-        options = {"tta": tta, "min_probability": min_probability, "probabilities": probabilities}
+        options = {
+            "tta": tta,
+            "min_probability": min_probability,
+            "probabilities": probabilities,
+            "chondrule_pixel_um": chondrule_pixel_um,
+        }
         plan = _check(opened, model, standards, legend, options=options, steps=steps)
     if target is not None:
         return Result(_make(plan, target))
@@ -213,6 +221,9 @@ def _check(
     least = options["min_probability"]
     if least is not None and not 0 <= least < 1:
         raise InputError(f"A least probability of {least} is not possible: give 0 (off) or more, and less than 1.")
+    grid_um = options["chondrule_pixel_um"]
+    if grid_um is not None and not 0 < grid_um < np.inf:
+        raise PixelSizeError(f"Chondrules cannot be sought on pixels of {grid_um} um: give a positive size.")
     phases, phase_table = _edited_phases(legend)
     loaded = model if isinstance(model, Model) else load_model(model)
     Inputs(opened).check(loaded.card)
@@ -225,7 +236,7 @@ def _check(
         **options,
     }
     legends = {"phases": phases, "components": default_legend("components")}
-    runner = Runner(inputs, tta=options["tta"], progress=steps.tiles, min_probability=least)
+    runner = Runner(inputs, options["tta"], steps.tiles, least, grid_um)
     keep = options["probabilities"]
     return _Plan(section, inputs, loaded, phase_maker, legends, phase_table, parameters, runner, keep, steps)
 

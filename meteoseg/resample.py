@@ -105,7 +105,10 @@ class Regrid:
         return rows, cols
 
     def read(self, read_source: Read, window: Window) -> FloatArray:
-        """Return `window` of the target grid, float32 (C, H, W), from ``read_source(window) -> (C, h, w)``."""
+        """Return `window` of the target grid, float32 (C, H, W), from ``read_source(window) -> (C, h, w)``.
+
+        A plane of one value, such as that of an absent channel, keeps it exactly.
+        """
         rows = self._weights[0][window.row : window.row_end]
         cols = self._weights[1][window.col : window.col_end]
         row_span, col_span = (
@@ -122,7 +125,9 @@ class Regrid:
         rows, cols = rows[:, outer.row : outer.row_end], cols[:, outer.col : outer.col_end]
         out = np.empty((len(image), *window.shape), np.float32)
         for plane, values in zip(out, image, strict=True):
-            plane[...] = (cols @ (rows @ np.asarray(values, np.float32)).T).T
+            level = values.flat[0]
+            is_level = values[-1, -1] == level and bool((values == level).all())
+            plane[...] = level if is_level else (cols @ (rows @ np.asarray(values, np.float32)).T).T
         return out
 
     def nearest(self, values: NDArray[Any], window: Window) -> NDArray[Any]:

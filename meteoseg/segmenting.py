@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from meteoseg.certainty import Certainty, top_of_logits, top_of_shares
 from meteoseg.grid import Window
-from meteoseg.inference import Runner, choose_grid, describe_grid
+from meteoseg.inference import Runner, describe_grid
 from meteoseg.labelling import ComponentMaps, empty_field, make_component_maps, settle_objects, wide_holes
 from meteoseg.legend import HOLE, OUTSIDE, UNCLASSIFIED, default_legend
 from meteoseg.models import Model, Network
@@ -24,6 +24,10 @@ from meteoseg.section import Section
 CoarseMaps = dict[str, dict[str, NDArray[np.float16]]]
 #: Pixels of a row band.
 BAND_PX = 2_000_000
+#: Chondrules of fewer pixels across are outlined badly; this many are enough (docs/guide.md).
+FEW_PX, ENOUGH_PX = 10.0, 16.0
+#: Maps are finer than a grid where its pixels are this many times as large.
+FINER = 1.3
 _HOLE_HALO_PX = 2
 
 
@@ -203,8 +207,9 @@ class Segmenter:
         return keep
 
     def _grid(self, network: Network, labels: LabelImages) -> Regrid:
-        grid = choose_grid(network.card, self.section)
-        labels.notes.append(describe_grid(network.card, self.section, grid))
+        grid = self.runner.grid(network.card)
+        asked = self.runner.um_per_px is not None
+        labels.notes.append(describe_grid(network.card, self.section, grid, asked=asked))
         return grid
 
     def _component_maps(
@@ -212,10 +217,10 @@ class Segmenter:
     ) -> ComponentMaps:
         network = networks["components"]
         name = network.card.name
-        grid = choose_grid(network.card, self.section) if name in coarse else self._grid(network, labels)
+        grid = self.runner.grid(network.card) if name in coarse else self._grid(network, labels)
         maps = coarse[name] if name in coarse else self._mean_probabilities(network, grid)
         self._keep_components(network, maps["components"], grid, labels)
-        return make_component_maps(
+        drawn = make_component_maps(
             maps["components"],
             maps["distance"][0] if "distance" in maps else None,
             network.card.component_classes,
@@ -223,6 +228,20 @@ class Segmenter:
             back=grid.inverse(),
             known=self._decided(labels),
         )
+        labels.notes.extend(self._too_coarse(drawn.median_px, grid))
+        return drawn
+
+    def _too_coarse(self, median_px: float, grid: Regrid) -> list[str]:
+        """Remark that chondrules have few pixels on the grid they are sought on, where the maps have finer ones."""
+        if not 0 < median_px < FEW_PX or min(grid.step) < FINER:
+            return []
+        own_um = float(np.sqrt(np.prod(self.section.require_pixel_size())))
+        grid_um = own_um * float(np.sqrt(np.prod(grid.step)))
+        better_um = max(own_um, grid_um * median_px / ENOUGH_PX)
+        return [
+            f"Half of the chondrules found are under {median_px * grid_um:.0f} um across, {median_px:.0f} pixels of "
+            f"the grid they were sought on: --chondrule-pixel {better_um:.2g} would outline them better."
+        ]
 
     def _keep_components(self, network: Network, share: NDArray[Any], grid: Regrid, labels: LabelImages) -> None:
         """Take in how sure the networks are of the components, (K, h, w) on `grid`."""

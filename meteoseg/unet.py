@@ -44,7 +44,7 @@ class PresentChannels(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, width, H, W)."""
-        present = image[:, :, 0, 0] > ABSENT / 2  # resampling may leave it a rounding error away
+        present = image[:, :, 0, 0] != ABSENT
         share = present.float().mean(dim=1, keepdim=True).clamp(min=1 / present.shape[1])
         values = image * (present / share.sqrt())[:, :, None, None]
         planes: Tensor = self.convolution(values) + self.lacking((~present).float())[:, :, None, None]

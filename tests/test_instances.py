@@ -47,6 +47,17 @@ def test_an_area_of_level_distance_is_one_object_unless_it_is_all_outline() -> N
     assert not separate_objects(inside, np.full(inside.shape, 0.35)).any()
 
 
+def test_an_area_that_is_doubtful_all_over_is_no_object() -> None:
+    share = np.zeros((20, 40))
+    share[5:15, 5:15] = 0.6
+    share[5:15, 25:35] = 0.6
+    share[6:14, 26:34] = 0.8
+    labels = separate_objects(share, (share > 0).astype(float))
+    assert labels[10, 10] == 0
+    assert labels[10, 30] == 1
+    assert int(labels.max()) == 1
+
+
 def test_an_object_that_fills_the_map_is_one_object() -> None:
     assert (separate_objects(np.ones((20, 30)), np.ones((20, 30))) == 1).all()
 

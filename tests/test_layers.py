@@ -31,7 +31,7 @@ LEVELS = {
 
 #: Imports between modules of one level, each along the flow: who -> from whom.
 FLOW = {
-    "labelling": {"instances", "resample"},
+    "labelling": {"instances", "resample", "objects"},
     "classify": {"objects"},
     "report": {"objects"},
     "minerals": {"io"},

@@ -216,6 +216,21 @@ def test_small_sections_run_on_finer_pixels() -> None:
     assert choose_grid(small, section.with_pixel_size(20.0)).target == (512, 600)
 
 
+def test_chondrules_of_few_coarse_pixels_are_remarked_and_can_be_sought_on_finer_ones() -> None:
+    section, is_disc = painted_section()
+    model = threshold_model(um_per_px=20.0)
+    coarse = segment(section, model)
+    assert [note for note in coarse.run["notes"] if "--chondrule-pixel" in note]
+    fine = segment(section, model, chondrule_pixel_um=4.0)
+    assert not [note for note in fine.run["notes"] if "--chondrule-pixel" in note]
+    assert fine.run["parameters"]["chondrule_pixel_um"] == 4.0
+    wrong = [np.count_nonzero((found.chondrule_labels > 0) != is_disc) for found in (coarse, fine)]
+    assert wrong[1] < 0.7 * wrong[0]
+    assert not [note for note in fine.run["notes"] if "it was trained on" in note]
+    with pytest.raises(PixelSizeError, match="positive size"):
+        segment(section, model, chondrule_pixel_um=0.0)
+
+
 def test_pixels_a_network_was_not_trained_for_are_remarked() -> None:
     section = Section.from_arrays("s", {"Fe": np.ones((40, 40)), "Mg": np.ones((40, 40))}, pixel_size_um=900.0)
     card = threshold_model().card.networks[0]

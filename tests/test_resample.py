@@ -42,6 +42,17 @@ def test_windows_equal_the_whole(um_per_px: float) -> None:
     np.testing.assert_allclose(grid.read(reader(image), window), whole[(slice(None), *window.slices)], rtol=1e-6)
 
 
+@pytest.mark.parametrize("um_per_px", [7.3, 22.1])
+def test_a_plane_of_one_value_keeps_it_exactly(um_per_px: float) -> None:
+    grid = Regrid.onto((61, 83), (10.0, 10.0), um_per_px)
+    planes = np.stack([np.full((61, 83), -1.0), np.full((61, 83), 0.1)]).astype(np.float32)
+    planes[1, 0, 0] = 0.2
+    out = grid.read(lambda window: planes[(slice(None), *window.slices)], Window.whole(grid.target))
+    assert (out[0] == -1).all()
+    assert out[1, 0, 0] > 0.1
+    assert out[1, -1, -1] == pytest.approx(0.1)
+
+
 def test_a_linear_ramp_survives_the_way_there_and_back() -> None:
     ramp = np.broadcast_to(np.arange(40, dtype=np.float32), (1, 24, 40))
     grid = Regrid.onto((24, 40), (1.0, 1.0), 4.0)

@@ -6,7 +6,9 @@ r"""Render the simulated sections the shipped model is trained on.
     python experiments/shipped_model/render.py coarse runs/sections/bare --n 64 --seed 41000 --bare-contacts \
         --groups LL L H CO CV CR CK R EH EL
     python experiments/shipped_model/render.py coarse runs/sections/unseen --n 40 --seed 30000 --unseen
-    python experiments/shipped_model/render.py fine   runs/sections/fine   --n 160 --seed 5000
+    python experiments/shipped_model/render.py fine   runs/sections/fine   --n 340 --seed 5000
+    python experiments/shipped_model/render.py fine   runs/sections/fine_unseen --n 16 --seed 61000 --unseen \
+        --pixel-um 2
 
 ``coarse`` sections are 320 px wide at 10 to 30 um per pixel (for components), ``fine`` ones 448 px wide at
 0.7 to 25 um per pixel (for minerals). Groups, petrologic types, weathering, size laws, packing and
@@ -126,6 +128,7 @@ def main() -> None:
     parser.add_argument("--groups", nargs="+", default=(), help="draw from these groups alone")
     parser.add_argument("--type-3", action="store_true", help="unequilibrated sections alone")
     parser.add_argument("--bare-contacts", action="store_true", help="objects touch without a seam of matrix")
+    parser.add_argument("--pixel-um", type=float, help="pixel size; default: drawn for each section")
     parser.add_argument("--unseen", action="store_true", help="settings outside the ranges of the training sections")
     options = parser.parse_args()
     for seed in range(options.seed, options.seed + options.n):
@@ -135,6 +138,7 @@ def main() -> None:
         rng = np.random.default_rng([seed, 77])
         recipe = draw_recipe(rng, options.groups, primitive=options.type_3)
         pixel, shape = draw_grid(rng, options.scale, recipe.rules.diameter_mm * 1000)
+        pixel = options.pixel_um or pixel
         detector, fabric = draw_detector(rng), None
         if options.unseen:
             recipe, detector, fabric = outside_range(rng, recipe, detector, draw_fabric(rng, recipe))

@@ -1,4 +1,4 @@
-"""Choose the depth, border height and least peak that part touching chondrules, on held-out simulated sections.
+"""Choose what parts touching chondrules and drops doubtful ones, on held-out simulated sections.
 
 python experiments/shipped_model/tune_separation.py runs/coarse "runs/sections/coarse/*9"
 """
@@ -21,6 +21,14 @@ from meteoseg.io import read_labels
 from meteoseg.metrics import match_objects
 from meteoseg.models import load_model
 
+#: Settings of `separate_objects` that are tried, each with each.
+TRIED = {
+    "min_depth": (0.03, 0.06),
+    "max_border": (0.4, 0.5, 0.6, 1.0),
+    "min_peak": (0, 0.4),
+    "min_probability": (0.5, 0.65, 0.7),
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -40,20 +48,13 @@ def main() -> None:
         relative = share[chondrule] / np.maximum(share[chondrule] + others, 1e-6)
         truth = read_labels(Path(name) / "truth" / "chondrules.ome.tif")
         coarse = resize(truth, relative.shape, order=0, preserve_range=True, anti_aliasing=False).astype(np.int64)
-        for min_depth, max_border, min_peak in product((0.03, 0.06, 0.1), (0.6, 0.7, 1.0), (0, 0.3, 0.4, 0.5, 0.6)):
-            found = separate_objects(
-                relative,
-                maps["distance"][0],
-                min_depth=min_depth,
-                max_border=max_border,
-                min_peak=min_peak,
-            )
+        for values in product(*TRIED.values()):
+            found = separate_objects(relative, maps["distance"][0], **dict(zip(TRIED, values, strict=True)))
             match = match_objects(found, coarse)
             n_false, n_missed = len(match.false_pred_ids), len(match.missed_truth_ids)
             counts = (match.n_matched, n_false, n_missed, match.pairs["iou"].sum())
-            rows.append((min_depth, max_border, min_peak, *counts))
-    names = ["min_depth", "max_border", "min_peak", "tp", "fp", "fn", "iou"]
-    table = pd.DataFrame(rows, columns=names).groupby(names[:3]).sum()
+            rows.append((*values, *counts))
+    table = pd.DataFrame(rows, columns=[*TRIED, "tp", "fp", "fn", "iou"]).groupby(list(TRIED)).sum()
     half = table["tp"] + (table["fp"] + table["fn"]) / 2
     table["f1"], table["pq"] = table["tp"] / half, table["iou"] / half
     print(table.round(3).to_string())

@@ -1,10 +1,11 @@
-"""Make training examples of the hand-drawn Semarkona ps1b (west part): the whole of it, and two halves.
+"""Make training examples of the hand-drawn Semarkona ps1b (west part): the whole of it, halves and quarters.
 
     METEOSEG_DATA=folder-of-public-maps python experiments/real_sections/west_examples.py runs/west
 
 Writes ``west-whole``, ``west-left`` and ``west-right`` (maps, section mask, ``truth``) for `meteoseg train` and for
-spatial cross-validation. Between the halves lies a strip that belongs to neither, placed near the middle and just
-wide enough that no drawn object has pixels in both. The labels follow the drawing: all that is not outlined is
+spatial cross-validation, and the upper half of both halves (``west-left-up``, ``west-right-up``) for a learning curve.
+Between the halves lies a strip that belongs to neither, placed near the middle and just wide enough that no drawn
+object has pixels in both. The labels follow the drawing: all that is not outlined is
 matrix; cracks, pits and fine-grained rims were not drawn. The section mask of the source includes an unmapped corner
 and the ragged lower edge, which are ``outside`` here. The folders hold public data of others: they are made afresh,
 not kept in the repository.
@@ -105,7 +106,7 @@ def write_example(drawing: Drawing, folder: Path, window: Window) -> None:
 
 
 def make_examples(source: Path, out: Path) -> dict[str, Window]:
-    """Write the three examples into `out` and return the window of each in the source."""
+    """Write the five examples into `out` and return the window of each in the source."""
     objects = read_labels(source / "objects.tif")
     rows, cols = objects.shape
     left_end, right_start = find_strip(objects)
@@ -113,6 +114,8 @@ def make_examples(source: Path, out: Path) -> dict[str, Window]:
         "west-whole": Window(0, 0, rows, cols),
         "west-left": Window(0, 0, rows, left_end),
         "west-right": Window(0, right_start, rows, cols - right_start),
+        "west-left-up": Window(0, 0, rows // 2, left_end),
+        "west-right-up": Window(0, right_start, rows // 2, cols - right_start),
     }
     drawing = read_drawing(source)
     for name, window in windows.items():

@@ -146,7 +146,6 @@ class AugmentConfig:
     gain, gamma : standard deviation of the contrast factor, and half range of the bend, per channel.
     noise : largest standard deviation of the noise on normalised values, log-uniform per channel.
     blur : probability of a Gaussian blur, sigma up to 1.2 px.
-    warp : share of crops that are turned by any angle, stretched and bent: for few drawn objects.
     channel_dropout : probability of each policy, for canonical channels (``all`` takes what is left).
     """
 
@@ -156,7 +155,6 @@ class AugmentConfig:
     gamma: float = 0.25
     noise: float = 0.1
     blur: float = 0.2
-    warp: float = 0.0
     channel_dropout: Mapping[str, float] = field(
         default_factory=lambda: {"bse": 0.1, "no_bse": 0.15, "museum": 0.15, "fe_mg_si": 0.05, "random": 0.2}
     )
@@ -164,7 +162,7 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         if len(self.zoom) != 2 or not 0.1 <= self.zoom[0] <= self.zoom[1] <= 10:
             raise InputError(f"[augment] zoom is {list(self.zoom)}: give [smallest, largest] between 0.1 and 10.")
-        for name, low, high in (("gain", 0, 1), ("gamma", 0, 0.5), ("noise", 0, 1), ("blur", 0, 1), ("warp", 0, 1)):
+        for name, low, high in (("gain", 0, 1), ("gamma", 0, 0.5), ("noise", 0, 1), ("blur", 0, 1)):
             _check_range("augment", name, getattr(self, name), low, high)
         for policy in self.channel_dropout:
             if policy not in POLICIES:
@@ -181,6 +179,7 @@ POLICIES: dict[str, tuple[str, ...] | None] = {
     "no_bse": None,
     "museum": ("BSE", "Mg", "Ca", "Fe", "Al"),
     "fe_mg_si": ("Fe", "Mg", "Si"),
+    "microprobe": ("Mg", "Al", "Si", "P", "S", "Ca", "Ti", "Cr", "Fe", "Ni"),
     "random": None,
 }
 

@@ -353,9 +353,8 @@ class Crops(IterableDataset[Batch]):
         index = int(rng.choice(len(self.examples), p=self.shares))
         zoom = float(np.exp(rng.uniform(*np.log(settings.zoom)))) if self.augmented else 1.0
         tile_px = self.config.optim.tile_px
-        warp = self.augmented and settings.warp > 0 and bool(rng.random() < settings.warp)
         example = self._near_labels(index, rng, size_px=round(tile_px * zoom))
-        image, targets = cut(example.image, example.targets, rng, tile_px=tile_px, zoom=zoom, warp=warp)
+        image, targets = cut(example.image, example.targets, rng, tile_px=tile_px, zoom=zoom)
         if self.augmented:
             image, targets = augment(image, targets, rng, settings)
         keep = example.present

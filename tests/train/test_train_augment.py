@@ -77,6 +77,7 @@ def test_noise_stays_below_its_largest_standard_deviation():
         ("no_bse", set(CANONICAL_CHANNELS) - {"BSE"}),
         ("museum", {"BSE", "Mg", "Ca", "Fe", "Al"}),
         ("fe_mg_si", {"Fe", "Mg", "Si"}),
+        ("microprobe", {"Mg", "Al", "Si", "P", "S", "Ca", "Ti", "Cr", "Fe", "Ni"}),
         ("all", set(CANONICAL_CHANNELS)),
     ],
 )

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from meteoseg.legend import Legend
 from meteoseg.minerals.alpha import Array
-from meteoseg.minerals.calibration import Calibration
 from meteoseg.minerals.counting import noise_variances, true_means, true_values
 from meteoseg.minerals.grains import GrainCollector, GrainSums, core_pixels
 from meteoseg.minerals.likelihood import Response
@@ -35,14 +34,14 @@ class MineralChemistry:
 
     Attributes
     ----------
-    response : the `Calibration` (after `refine_gains`) or `QuantifiedResponse` of the maps.
+    response : the `calibration.Calibration` (after `refine_gains`) or `QuantifiedResponse` of the maps.
     tables : one per solid solution that the maps show.
     legend : of the phase ids.
 
     Examples
     --------
     >>> from meteoseg.legend import default_legend
-    >>> from meteoseg.minerals.calibration import ChannelResponse
+    >>> from meteoseg.minerals.calibration import Calibration, ChannelResponse
     >>> calibration = Calibration({"Mg": ChannelResponse(14.4), "Fe": ChannelResponse(3.4)})
     >>> chemistry = MineralChemistry.of(calibration, ["Mg", "Fe"], default_legend("phases"))
     >>> counts = calibration.predict_counts({"Mg": 27.17, "Fe": 14.17, "Si": 18.33, "O": 41.73})  # Fa 18.5

@@ -20,7 +20,7 @@ def true_values(response: Response, stored: Array, names: tuple[str, ...]) -> Ar
     if not isinstance(response, Calibration):
         return stored
     tau = np.array([response.channels[name].dead_time for name in names])[:, None]
-    return stored / np.maximum(1 - stored * tau, 1 - _MOST_DEAD)
+    return np.asarray(stored / np.maximum(1 - stored * tau, 1 - _MOST_DEAD))
 
 
 def true_means(response: Response, means: Array, names: tuple[str, ...]) -> Array:

@@ -28,11 +28,12 @@ _STEP = 1e-5
 
 @dataclass(frozen=True)
 class Quantity:
-    """What is measured: mol% of the end member number `end`, or wt% of `element`."""
+    """What is measured: mol% of the end member number `end`, or wt% of `element`; `mapped`: it has a map."""
 
     name: str
     end: int | None = None
     element: str | None = None
+    mapped: bool = True
 
     @property
     def unit(self) -> str:

@@ -66,6 +66,6 @@ def _too_few(name: str, n_grains: int, n_chondrules: int) -> str:
     if n_grains >= least and n_chondrules >= limits["min_chondrules"]:
         return ""
     return (
-        f"{name} is not used: {n_grains} grains in {n_chondrules} chondrules; it takes {least} in "
-        f"{limits['min_chondrules']}."
+        f"{name} is not used: {n_grains} of the {least} grains it takes, in {n_chondrules} of the "
+        f"{limits['min_chondrules']} chondrules it takes."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from meteoseg.channels import composite, composite_colors, composite_names
 from meteoseg.elements import BSE
 from meteoseg.grid import Window
+from meteoseg.io.formats import read_maps
 from meteoseg.legend import Legend
+from meteoseg.report.chemistry import value_map_figure
 from meteoseg.report.facts import SizeSummary, Suggestion, significant
 from meteoseg.report.figures import (
     chondrule_figure,
@@ -26,7 +29,7 @@ from meteoseg.report.figures import (
 from meteoseg.report.images import overview_step
 from meteoseg.report.mapsheet import LegendEntry
 from meteoseg.report.page import Picture
-from meteoseg.section import Section
+from meteoseg.section import PlaneView, Section
 from meteoseg.segmenting import LabelImages
 
 #: Longest side of a picture.
@@ -52,6 +55,16 @@ def pictures(
         *_maps(section.part(box), _cut_labels(labels, box), legends, modes, _cut_words(section, box)),
         *_charts(legends, modes=modes, chondrules=chondrules, classification=classification),
     ]
+
+
+def chemistry_pictures(section: Section, labels: LabelImages, maps: Mapping[str, Path]) -> list[Picture]:
+    """Draw the map of Fa, cut to the section like the others; none where it is empty."""
+    if "Fa" not in maps:
+        return []
+    view = PlaneView(read_maps(maps["Fa"])[0].plane, section_window(labels.inside))
+    png = value_map_figure(view, "Fa", "mol%", section.require_pixel_size())
+    caption = "Fa of olivine pixel by pixel, with the noise of the counts; the means of grains are in the table."
+    return [] if png is None else [Picture("Fa of olivine", png, caption)]
 
 
 def _maps(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from meteoseg.classify import (
     Classification,
+    chemistry_evidence,
     classification_table,
     classify,
     classify_table,
@@ -38,6 +39,7 @@ LABEL_FILES = {
 PROBABILITY_FILES = {layer: f"{layer}_probability.ome.tif" for layer in LAYERS}
 MODES_CSV, CHONDRULES_CSV, LEGEND_CSV = "modes.csv", "chondrules.csv", "legend.csv"
 CROSS_CSV, CLASSIFICATION_JSON, RUN_JSON = "phases_by_component.csv", "classification.json", "run.json"
+CHEMISTRY_CSV, GRAINS_CSV = "chemistry.csv", "grains.csv"
 _BAND_PX = 4_000_000
 
 
@@ -291,25 +293,36 @@ def classify_folder(folder: Path, *, prior: str = "equal") -> Classification:
     """Classify a result folder from its tables and what run.json says about its channels."""
     modes = _read_csv(folder / MODES_CSV)
     chondrules = _read_csv(folder / CHONDRULES_CSV) if (folder / CHONDRULES_CSV).is_file() else None
+    chemistry = _read_csv(folder / CHEMISTRY_CSV) if (folder / CHEMISTRY_CSV).is_file() else None
     facts: dict[str, Any] = {}
     if (folder / RUN_JSON).is_file():
         facts = json.loads((folder / RUN_JSON).read_text(encoding="utf-8"))["section"]
-    return classify_tables(modes, chondrules, facts, prior=prior)
+    return classify_tables(modes, chondrules, facts, chemistry=chemistry, prior=prior)
 
 
 def classify_tables(
-    modes: pd.DataFrame, chondrules: pd.DataFrame | None, facts: Mapping[str, Any], *, prior: str = "equal"
+    modes: pd.DataFrame,
+    chondrules: pd.DataFrame | None,
+    facts: Mapping[str, Any],
+    *,
+    chemistry: pd.DataFrame | None = None,
+    prior: str = "equal",
 ) -> Classification:
-    """Classify a section from its tables and the facts of its maps (``section`` of run.json)."""
+    """Classify a section from its tables and the facts of its maps (``section`` of run.json).
+
+    `chemistry` is in the format of ``chemistry.csv``; None where the maps gave no compositions.
+    """
     channels = facts.get("channels")
+    compositions, notes = ({}, ()) if chemistry is None else chemistry_evidence(chemistry)
     measured = measurements_from_tables(
         modes,
         chondrules,
+        chemistry=compositions,
         pixel_size_error_pct=facts.get("pixel_size_error_pct"),
         channels=None if channels is None else [channel["name"] for channel in channels],
         calibrated=bool(facts.get("calibrated", False)),
     )
-    return classify(measured, prior=prior)
+    return classify(replace(measured, notes=(*measured.notes, *notes)), prior=prior)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

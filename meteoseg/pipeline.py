@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from meteoseg.classify import Classification
 from meteoseg.elements import BSE
 from meteoseg.errors import InputError, PixelSizeError
-from meteoseg.illustrate import pictures
+from meteoseg.illustrate import chemistry_pictures, pictures
 from meteoseg.inference import Inputs, Runner
 from meteoseg.io import BandWriter, check_values, open_section, read_labels
 from meteoseg.legend import HOLE, OUTSIDE, UNCLASSIFIED, Legend, LegendEdit, default_legend, write_legend_csv
 from meteoseg.measure import (
+    CHEMISTRY_CSV,
     CHONDRULES_CSV,
     CLASSIFICATION_JSON,
     LABEL_FILES,
@@ -35,13 +36,14 @@ from meteoseg.measure import (
     write_json,
     write_tables,
 )
-from meteoseg.minerals.choose import choose_phase_maker
+from meteoseg.mineralmaps import WHY_NOT, ChemistryFiles, write_chemistry
+from meteoseg.minerals.choose import ChemicalPhases, choose_phase_maker
 from meteoseg.models import Model, load_model
 from meteoseg.objects import COLUMNS
 from meteoseg.output import complete_or_absent, output_folder
 from meteoseg.provenance import Steps, environment, input_hashes, now, peak_memory_mb, section_facts
 from meteoseg.report.page import ChannelFact, ReportContent, SectionFacts, write_report
-from meteoseg.report.tables import format_classification, format_modes, format_objects_summary
+from meteoseg.report.tables import format_chemistry, format_classification, format_modes, format_objects_summary
 from meteoseg.section import ArrayPlane, Section, Stack
 from meteoseg.segmenting import LabelImages, PhaseMaker, Scratch, Segmenter, row_bands
 
@@ -95,6 +97,12 @@ class Result:
             raise InputError("The model delivered no components: there are no chondrules to list.")
         return pd.read_csv(self.folder / CHONDRULES_CSV)
 
+    def chemistry(self) -> pd.DataFrame:
+        """Return the compositions of minerals, the content of chemistry.csv."""
+        if not (self.folder / CHEMISTRY_CSV).is_file():
+            raise InputError(WHY_NOT)
+        return pd.read_csv(self.folder / CHEMISTRY_CSV)
+
     def classify(self, *, prior: str = "equal") -> Classification:
         """Suggest a chondrite group from the tables."""
         return classify_folder(self.folder, prior=prior)
@@ -114,6 +122,8 @@ class Result:
     def summary(self) -> str:
         """Return the modal table, the chondrules, the suggestion and where the report lies, as text."""
         parts = [format_modes(self.modes())]
+        if (self.folder / CHEMISTRY_CSV).is_file():
+            parts.append(format_chemistry(self.chemistry()))
         if (self.folder / CHONDRULES_CSV).is_file():
             parts.append(format_objects_summary(self.chondrules()))
         answer = json.loads((self.folder / CLASSIFICATION_JSON).read_text(encoding="utf-8"))
@@ -259,22 +269,32 @@ def _make(plan: _Plan, target: Path) -> Path:
         labels = Segmenter(
             plan.section, plan.model, plan.runner, scratch, plan.steps, plan.phase_maker, plan.probabilities
         ).run()
+        chemistry = _measure_chemistry(plan, labels, folder)
         with plan.steps("label images"):
             _write_labels(plan, labels, folder)
         with plan.steps("tables"):
             modes = _write_tables(plan, labels, folder)
         with plan.steps("classification"):
-            answer = _classify(plan, labels, modes, folder)
+            answer = _classify(plan, labels, modes, folder, chemistry)
         with plan.steps("report"):
             notes = list(dict.fromkeys([*plan.section.notes, *labels.notes]))
             run = _provenance(plan, notes, started)
             run["certainty"] = {layer: sure.facts() for layer, sure in labels.certainty.items()}
-            _write_report(plan, labels, folder, modes=modes, answer=answer, run=run)
+            _write_report(plan, labels, folder, modes=modes, answer=answer, run=run, chemistry=chemistry)
         run |= {"timings_s": plan.steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
         del labels
         shutil.rmtree(scratch.folder)
         write_json(folder / RUN_JSON, run | {"complete": True})
     return target
+
+
+def _measure_chemistry(plan: _Plan, labels: LabelImages, folder: Path) -> ChemistryFiles | None:
+    """Measure the minerals, before a user's legend renames them, where their phases come from the chemistry."""
+    if not isinstance(plan.phase_maker, ChemicalPhases):
+        labels.notes.append(WHY_NOT)
+        return None
+    with plan.steps("mineral chemistry"):
+        return write_chemistry(plan.section, labels, plan.phase_maker, folder)
 
 
 def _images(labels: LabelImages) -> dict[str, NDArray[Any]]:
@@ -326,9 +346,12 @@ def _facts(plan: _Plan) -> dict[str, Any]:
     return section_facts(plan.section) | {"calibrated": quantified}
 
 
-def _classify(plan: _Plan, labels: LabelImages, modes: pd.DataFrame, folder: Path) -> dict[str, Any]:
+def _classify(
+    plan: _Plan, labels: LabelImages, modes: pd.DataFrame, folder: Path, chemistry: ChemistryFiles | None
+) -> dict[str, Any]:
     chondrules = pd.read_csv(folder / CHONDRULES_CSV) if labels.chondrules is not None else None
-    answer = classify_tables(modes, chondrules, _facts(plan)).to_json_dict()
+    compositions = None if chemistry is None else chemistry.table
+    answer = classify_tables(modes, chondrules, _facts(plan), chemistry=compositions).to_json_dict()
     write_json(folder / CLASSIFICATION_JSON, answer)
     return answer
 
@@ -357,11 +380,14 @@ def _write_report(
     modes: pd.DataFrame,
     answer: dict[str, Any],
     run: dict[str, Any],
+    chemistry: ChemistryFiles | None,
 ) -> None:
     section = plan.section
     has_objects = labels.chondrules is not None
     chondrules = pd.read_csv(folder / CHONDRULES_CSV) if has_objects else None
     made = pictures(section, labels, plan.legends, modes=modes, chondrules=chondrules, classification=answer)
+    if chemistry is not None:
+        made += chemistry_pictures(section, labels, chemistry.maps)
     facts = SectionFacts(
         section.name,
         section.shape,
@@ -382,5 +408,6 @@ def _write_report(
         run["notes"],
         dict(plan.steps.seconds),
         plan.legends,
+        pd.DataFrame() if chemistry is None else chemistry.table,
     )
     write_report(folder / REPORT_HTML, content)

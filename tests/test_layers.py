@@ -23,7 +23,7 @@ LEVELS = {
         "fetch",
         2: "unet fusion models",
         3: "predict inference train",
-        4: "segmenting illustrate pipeline batch drawnscores finetuning",
+        4: "segmenting mineralmaps illustrate pipeline batch drawnscores finetuning",
         5: "options cli __main__",
     }.items()
     for name in names.split()
@@ -44,7 +44,8 @@ FLOW = {
     "inference": {"predict"},
     "train": {"predict"},
     "illustrate": {"segmenting"},
-    "pipeline": {"segmenting", "illustrate"},
+    "mineralmaps": {"segmenting"},
+    "pipeline": {"segmenting", "illustrate", "mineralmaps"},
     "batch": {"pipeline"},
     "drawnscores": {"segmenting"},
     "finetuning": {"drawnscores"},

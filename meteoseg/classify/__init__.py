@@ -1,5 +1,6 @@
 """Chondrite group, petrologic type and weathering from modes, sizes and compositions."""
 
+from meteoseg.classify.composition import chemistry_evidence
 from meteoseg.classify.measurements import Measured, Measurements, measurements_from_tables
 from meteoseg.classify.suggestion import (
     Classification,
@@ -14,6 +15,7 @@ __all__ = [
     "GroupScore",
     "Measured",
     "Measurements",
+    "chemistry_evidence",
     "classification_table",
     "classify",
     "classify_table",

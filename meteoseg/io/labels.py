@@ -1,4 +1,4 @@
-"""Label images: tiled, compressed OME-TIFF written row band by row band, and their reading."""
+"""Label images and maps of values: tiled, compressed OME-TIFF written row band by row band; reading of labels."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from meteoseg.section import Plane
 
 TILE_PX = 512
 _LABEL_TYPES = ("uint8", "uint16", "uint32", "int32")
+_VALUE_TYPE = "float32"
 
 
 class BandWriter:
-    """Write a label image as OME-TIFF from row bands that arrive in order; holds two rows of tiles at most.
+    """Write labels or values as OME-TIFF from row bands that arrive in order; holds two rows of tiles at most.
 
     The file appears under its own name only when `close` has succeeded; `abort` leaves nothing behind.
     As a context manager it closes at the end and aborts on an exception.
@@ -34,7 +35,7 @@ class BandWriter:
     ----------
     path : file to write, replaced if it exists.
     shape : (rows, cols) of the whole image.
-    dtype : uint8, uint16, uint32 or int32.
+    dtype : uint8, uint16, uint32 or int32 for labels, float32 for values.
     pixel_size_um : (dy, dx) in micrometres, or None.
     name : name of the image in the metadata.
 
@@ -53,10 +54,10 @@ class BandWriter:
         name: str = "",
     ) -> None:
         self.path, self.shape, self.dtype = Path(path), shape, np.dtype(dtype)
-        if self.dtype.name not in _LABEL_TYPES or min(shape) < 1:
+        if self.dtype.name not in (*_LABEL_TYPES, _VALUE_TYPE) or min(shape) < 1:
             raise InputError(
                 f"Cannot write labels of type {self.dtype} and shape {shape}: "
-                f"use one of {', '.join(_LABEL_TYPES)} and at least one pixel."
+                f"use one of {', '.join((*_LABEL_TYPES, _VALUE_TYPE))} and at least one pixel."
             )
         self._size, self._name = pixel_size_um, name or self.path.stem.removesuffix(".ome")
         self._temporary = self.path.with_name(f".{self.path.name}.part")
@@ -92,9 +93,8 @@ class BandWriter:
             raise InputError(f"Rows of shape {rows.shape} do not fit an image {self.shape[1]} pixels wide.")
         if self._rows_written + self._rows_in_band + rows.shape[0] > self.shape[0]:
             raise InputError(f"More than the announced {self.shape[0]} rows were written to {self.path}.")
-        limits = np.iinfo(self.dtype)
-        if rows.size and (rows.min() < limits.min or rows.max() > limits.max):
-            raise InputError(f"Labels {rows.min()} to {rows.max()} do not fit the type {self.dtype} of {self.path}.")
+        if self.dtype.name in _LABEL_TYPES:
+            self._check_range(rows)
         start = 0
         while start < rows.shape[0]:
             count = min(rows.shape[0] - start, self._band.shape[0] - self._rows_in_band)
@@ -103,6 +103,11 @@ class BandWriter:
             start += count
             if self._rows_in_band == self._band.shape[0]:
                 self._send_band()
+
+    def _check_range(self, rows: NDArray[Any]) -> None:
+        limits = np.iinfo(self.dtype)
+        if rows.size and (rows.min() < limits.min or rows.max() > limits.max):
+            raise InputError(f"Labels {rows.min()} to {rows.max()} do not fit the type {self.dtype} of {self.path}.")
 
     def close(self) -> None:
         """Finish the file and give it its name.

@@ -16,6 +16,7 @@ from PIL import Image
 
 from meteoseg.elements import ATOMIC_NUMBER, BSE
 from meteoseg.legend import LAYERS, Legend, default_legend
+from meteoseg.report.chemistry import chemistry_rows
 from meteoseg.report.facts import SizeSummary, Suggestion, layer_rows, mapped_area_mm2, number, significant
 
 #: Bytes that all pictures of a page may take before they are written as text (a third more).
@@ -100,6 +101,7 @@ class ReportContent:
     notes : problems and remarks, repeated at the top of the page.
     timings_s : seconds per step.
     legends : colours by layer; the shipped ones where a layer is missing.
+    chemistry : table in the format of ``chemistry.csv``; empty where there is none.
     """
 
     title: str
@@ -112,6 +114,7 @@ class ReportContent:
     notes: Sequence[str] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
     legends: Mapping[str, Legend] = field(default_factory=dict)
+    chemistry: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,7 @@ def render_report(content: ReportContent) -> str:
         layers=[(layer, _mode_rows(content, layer)) for layer in _layers(content.modes)],
         maps=[picture for picture in pictures if not picture.chart],
         charts=[picture for picture in pictures if picture.chart],
+        chemistry=chemistry_rows(content.chemistry),
         objects=_object_rows(content.chondrules),
         n_objects=len(content.chondrules),
         provenance=list(_flat(content.run)),

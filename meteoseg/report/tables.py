@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from meteoseg.report.chemistry import chemistry_rows
 from meteoseg.report.facts import SizeSummary, Suggestion, layer_rows, number, significant
 
 #: Groups less probable than this are summed up in one line.
@@ -46,6 +47,20 @@ def _layer_block(modes: pd.DataFrame, layer: str) -> str:
             continue
         line = f"  {row['name']:<{width - 2}}  {_percent(row['area_pct']):>7}  {interval_text(row):>15}"
         lines.append(line + (f"  {_percent(row['wt_pct']):>7}" if weighed else ""))
+    return "\n".join(lines)
+
+
+def format_chemistry(chemistry: pd.DataFrame) -> str:
+    """Return the compositions of minerals as aligned text.
+
+    Parameters
+    ----------
+    chemistry : the columns of ``chemistry.csv``.
+    """
+    lines = [f"{'Mineral chemistry':<34}  {'mean':>7}  {'95 % interval':>15}  {'grains':>6}"]
+    for row in chemistry_rows(chemistry):
+        name = f"{row['quantity']} of {row['phase']}, {row['where']}"
+        lines.append(f"  {name:<40}  {row['mean']:>12}  {row['interval']:>15}  {row['n_grains']:>6}")
     return "\n".join(lines)
 
 

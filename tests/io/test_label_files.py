@@ -89,6 +89,17 @@ def test_rows_that_do_not_fit(tmp_path):
             writer.write(np.zeros((1, 3), np.uint8))
 
 
+def test_values_are_written_in_bands_with_nan(tmp_path):
+    values = np.random.default_rng(5).normal(size=SHAPE).astype(np.float32)
+    values[3:700, 40:60] = np.nan
+    with BandWriter(tmp_path / "Fa.ome.tif", SHAPE, np.float32, pixel_size_um=(2.0, 1.0)) as writer:
+        for row in range(0, SHAPE[0], 300):
+            writer.write(values[row : row + 300])
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "Fa.ome.tif"), values)
+    with pytest.raises(InputError, match="Cannot write labels of type float64"):
+        BandWriter(tmp_path / "b.ome.tif", SHAPE, np.float64)
+
+
 def test_unwritable_folder_is_an_os_error_not_a_hang(tmp_path):
     writer = BandWriter(tmp_path / "gone" / "a.ome.tif", SHAPE, np.uint8)
     with pytest.raises(OSError, match="No such file"), writer:

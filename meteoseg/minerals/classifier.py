@@ -24,8 +24,9 @@ from meteoseg.minerals.likelihood import (
 )
 from meteoseg.minerals.parallel import over_tiles
 from meteoseg.minerals.quantified import estimate_noise
+from meteoseg.minerals.rejection import misfit_bound
 from meteoseg.minerals.search import Search
-from meteoseg.minerals.smoothing import smooth_posterior
+from meteoseg.minerals.smoothing import REACH_PX, smooth_posterior
 from meteoseg.minerals.templates import Templates, load_templates
 
 
@@ -35,13 +36,13 @@ class ClassifierSettings:
 
     stray_wt_pct : sd of every element from beyond the grain (beam tails, fluorescence), in wt%.
     coupling : log-probability per neighbour of the same phase (0 = every pixel by itself).
-    misfit_bound : mean squared residual in units of the variance above which a pixel is `unclassified`.
+    lost_share : share of the pixels of known minerals that may become `unclassified`; it sets how badly a pixel may
+        fit (`PhaseClassifier.misfit_bound`). More of it finds more foreign minerals.
     """
 
     stray_wt_pct: float = 0.3
     coupling: float = 0.5
-    rounds: int = 1
-    misfit_bound: float = 6.0
+    lost_share: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,15 @@ class Identified:
     mixed: NDArray[np.bool_]
 
     @classmethod
-    def blank(cls, shape: tuple[int, ...]) -> Identified:
-        """Make one to be filled in."""
-        return cls(np.empty(shape, np.uint8), np.empty(shape, np.float32), np.empty(shape, bool))
+    def empty(cls, shape: tuple[int, ...]) -> Identified:
+        """Make one of `outside` everywhere."""
+        return cls(np.zeros(shape, np.uint8), np.zeros(shape, np.float32), np.zeros(shape, bool))
+
+    def paste(self, other: Identified, *, at: tuple[slice, slice], taken: tuple[slice, slice]) -> None:
+        """Overwrite the pixels `at` by those `taken` from `other`."""
+        self.labels[at] = other.labels[taken]
+        self.probability[at] = other.probability[taken]
+        self.mixed[at] = other.mixed[taken]
 
 
 @dataclass(frozen=True)
@@ -133,11 +140,6 @@ class PhaseClassifier:
         every = template_moments(self.templates, self.response, self.channels, stray_wt_pct=self.settings.stray_wt_pct)
         return every if self.kept is None else every.only(self.kept)
 
-    @property
-    def misfit_bound(self) -> float:
-        """Mean squared residual over variance above which a pixel is `unclassified`."""
-        return self.settings.misfit_bound
-
     def with_settings(self, settings: ClassifierSettings) -> PhaseClassifier:
         """Return the classifier with other settings."""
         return replace(self, settings=settings)
@@ -170,7 +172,7 @@ class PhaseClassifier:
         ChannelError : a channel is missing.
         """
         planes = self.select(values, channel_names)
-        result = Identified.blank(planes.shape[1:])
+        result = Identified.empty(planes.shape[1:])
         ids, unclassified = self._phase_ids(), self.legend[UNCLASSIFIED].id
         pure, bound = self.search.moments.pure, self.misfit_bound
 
@@ -213,16 +215,25 @@ class PhaseClassifier:
         """The templates, arranged for finding the likeliest."""
         return Search(self.moments())
 
+    @cached_property
+    def misfit_bound(self) -> float:
+        """Mean squared residual over variance above which a pixel is `unclassified`."""
+        return misfit_bound(self.search, self.settings.lost_share, counts=isinstance(self.response, Calibration))
+
     def _work_on(self, planes: Floats, tile: Window) -> _Part:
         """Identify the pixels of a tile; its neighbours within the reach of the smoothing have their say."""
-        outer = tile.padded(self.settings.rounds, planes.shape[1:])
+        outer = tile.padded(REACH_PX, planes.shape[1:])
         found = self.search.find(planes[:, *outer.slices].reshape(len(planes), -1))
         likely = np.flatnonzero(found.log_likelihood.max(axis=1) > -np.inf)
         logits = found.log_likelihood[likely].reshape(-1, *outer.shape)
-        settings, inner = self.settings, tile.within(outer)
-        posterior = smooth_posterior(logits, coupling=settings.coupling, rounds=settings.rounds)
-        flat = (field.reshape(outer.shape)[inner] for field in (found.best, found.misfit))
-        return _Part(likely, np.ascontiguousarray(posterior[:, *inner]), *flat)
+        posterior = smooth_posterior(logits, coupling=self.settings.coupling)
+        inner = tile.within(outer)
+        return _Part(
+            likely,
+            np.ascontiguousarray(posterior[:, *inner]),
+            found.best.reshape(outer.shape)[inner],
+            found.misfit.reshape(outer.shape)[inner],
+        )
 
     def _phase_ids(self) -> NDArray[np.uint8]:
         return np.array([self.legend[name].id for name in self.templates.phases], np.uint8)
@@ -241,6 +252,8 @@ class PhaseClassifier:
                 f"Channel '{missing[0]}' is missing for the minerals (got {', '.join(channel_names)}): "
                 "give the maps the classifier was made for."
             )
+        if tuple(channel_names) == self.channels:
+            return np.asarray(values, np.float32)
         return np.asarray(values[[position[name] for name in self.channels]], np.float32)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,7 +195,7 @@ def far_apart(moments: Moments, wanted: int) -> Ints:
     return np.array(chosen)
 
 
-def _runs(ordered: Ints) -> Iterator[tuple[int, slice]]:
+def _runs(ordered: NDArray[Any]) -> Iterator[tuple[int, slice]]:
     """Yield each value of a sorted array with the slice that it fills."""
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(ordered)], strict=True):

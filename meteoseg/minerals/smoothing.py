@@ -6,28 +6,30 @@ import numpy as np
 
 from meteoseg.minerals.likelihood import Floats, softmax
 
+#: Pixels this far away have a say.
+REACH_PX = 1
 
-def smooth_posterior(log_likelihood: Floats, *, coupling: float, rounds: int = 1) -> Floats:
-    """Posterior of each phase after exchange with the eight neighbours (mean-field Potts).
+
+def smooth_posterior(log_likelihood: Floats, *, coupling: float) -> Floats:
+    """Posterior of each phase after one exchange with the eight neighbours (mean-field Potts).
 
     Parameters
     ----------
     log_likelihood : (K, H, W); -inf where a phase is impossible.
     coupling : added log-probability per neighbour of the same phase; 0 leaves pixels independent. Pixels with
         clear data keep their phase, so edges stay.
-    rounds : how many times the neighbours are asked; each widens the reach by a pixel.
 
     Returns
     -------
     (K, H, W) float32, sums to 1 over K.
     """
     posterior = softmax(log_likelihood)
-    for _ in range(rounds if coupling else 0):
-        neighbours = _sum_of_neighbours(posterior)
-        neighbours *= np.float32(coupling)
-        neighbours += log_likelihood
-        posterior = softmax(neighbours)
-    return posterior
+    if coupling == 0:
+        return posterior
+    neighbours = _sum_of_neighbours(posterior)
+    neighbours *= np.float32(coupling)
+    neighbours += log_likelihood
+    return softmax(neighbours)
 
 
 def _sum_of_neighbours(planes: Floats) -> Floats:

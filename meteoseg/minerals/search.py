@@ -92,6 +92,10 @@ class Search:
 
     moments: Moments
 
+    def __post_init__(self) -> None:
+        # Ready before threads share it.
+        _ = self._cells, self._everything
+
     @cached_property
     def _weights(self) -> Floats:
         return row_weights(self.moments)

@@ -12,6 +12,7 @@ coupling : accuracy, calibration and log score for several couplings and numbers
 from __future__ import annotations
 
 import argparse
+
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 

@@ -35,8 +35,10 @@ LABEL_FILES = {
     "components": "components.ome.tif",
     "chondrules": "chondrules.ome.tif",
 }
-#: File of the top probability of a layer's networks, in percent (written where asked for).
+#: File of the probability of each pixel's label in a layer, in percent (written where asked for).
 PROBABILITY_FILES = {layer: f"{layer}_probability.ome.tif" for layer in LAYERS}
+#: File that marks (1) what chemistry explains best as a mixture of two phases (written with probabilities).
+MIXTURES_FILE = "mixtures.ome.tif"
 MODES_CSV, CHONDRULES_CSV, LEGEND_CSV = "modes.csv", "chondrules.csv", "legend.csv"
 CROSS_CSV, CLASSIFICATION_JSON, RUN_JSON = "phases_by_component.csv", "classification.json", "run.json"
 CHEMISTRY_CSV, GRAINS_CSV = "chemistry.csv", "grains.csv"

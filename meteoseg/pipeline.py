@@ -27,6 +27,7 @@ from meteoseg.measure import (
     CLASSIFICATION_JSON,
     LABEL_FILES,
     LEGEND_CSV,
+    MIXTURES_FILE,
     MODES_CSV,
     PROBABILITY_FILES,
     RUN_JSON,
@@ -177,7 +178,8 @@ def segment(
         pixels of their own, where it costs little.
     min_probability : phases that a network is less sure of become ``unclassified``; 0: none; None: the thresholds
         of the model's card.
-    probabilities : also write how sure the networks are of each pixel, in percent.
+    probabilities : also write how sure each pixel's label is, in percent, and, for phases from the chemistry, which
+        pixels are mixtures of two phases.
     chondrule_pixel_um : pixel size (um) on which chondrules are sought, about 1/20 of their diameter; None: that of
         the model's card. Sections of larger pixels keep their own.
     progress : tell about the steps on stderr.
@@ -312,6 +314,8 @@ def _write_labels(plan: _Plan, labels: LabelImages, folder: Path) -> None:
         _write_image(plan, folder / LABEL_FILES[layer], image, dtype=dtype)
     for layer, image in labels.probabilities.items():
         _write_image(plan, folder / PROBABILITY_FILES[layer], image, dtype=np.dtype(np.uint8))
+    if labels.mixtures is not None:
+        _write_image(plan, folder / MIXTURES_FILE, labels.mixtures, dtype=np.dtype(np.uint8))
     write_legend_csv(folder / LEGEND_CSV, *(plan.legends[layer] for layer in _layers(labels)))
 
 

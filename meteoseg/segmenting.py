@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.certainty import Certainty, top_of_logits, top_of_shares
+from meteoseg.certainty import Calibration, Certainty, top_of_logits, top_of_shares
 from meteoseg.grid import Window
 from meteoseg.inference import Runner, describe_grid
 from meteoseg.labelling import ComponentMaps, empty_field, make_component_maps, settle_objects, wide_holes
@@ -31,6 +31,22 @@ FINER = 1.3
 _HOLE_HALO_PX = 2
 
 
+class FoundPhases(Protocol):
+    """Phases of a window (H, W): see `meteoseg.minerals.Identified`."""
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """Phase ids."""
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """Probability of the label, 0 to 1; 0 where nothing fits."""
+
+    @property
+    def mixed(self) -> NDArray[np.bool_]:
+        """True where a mixture of two phases is the best explanation."""
+
+
 class PhaseMaker(Protocol):
     """What finds phases without a network: see `meteoseg.minerals.choose`."""
 
@@ -42,8 +58,8 @@ class PhaseMaker(Protocol):
     def notes(self) -> tuple[str, ...]:
         """Remarks for the report."""
 
-    def draw(self, section: Section, window: Window) -> NDArray[np.uint8]:
-        """Return the phase ids (H, W) of a window."""
+    def identify(self, section: Section, window: Window) -> FoundPhases:
+        """Return what the pixels of a window are."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +79,15 @@ class Scratch:
 class LabelImages:
     """Label images of one section (H, W); a layer that nothing delivers is None.
 
-    `probabilities` holds, where asked for, the top probability of networks in percent; `certainty` its mean.
+    `probabilities` holds, where asked for, the top probability in percent, and `mixtures` which pixels chemistry takes
+    for a mixture of two phases; `certainty` holds the mean probability.
     """
 
     inside: NDArray[np.bool_]
     phases: NDArray[np.uint8] | None = None
     components: NDArray[np.uint8] | None = None
     chondrules: NDArray[np.int32] | None = None
+    mixtures: NDArray[np.bool_] | None = None
     notes: list[str] = field(default_factory=list)
     probabilities: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     certainty: dict[str, Certainty] = field(default_factory=dict)
@@ -154,18 +172,29 @@ class Segmenter:
     ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
         """Yield windows of the section's own grid with their phase ids."""
         if self.phase_maker is not None:
-            labels.notes.extend(self.phase_maker.notes)
-            for window in row_bands(self.section.shape):
-                yield window, self.phase_maker.draw(self.section, window)
+            yield from self._chemical_phases(self.phase_maker, labels)
         elif network is not None:
             classes = network.card.phase_classes
             ids = np.array([default_legend("phases")[name].id for name in classes], np.uint8)
             least, least_lead = self.runner.thresholds(network.card, "phases")
-            keep = self._keeper(network, "phases", labels)
+            keep = self._keeper("phases", self.runner.calibration(network.card, "phases"), labels)
             for window, best, top, lead in self._best_phases(network, coarse, labels):
                 keep(window, top, labels.inside[window.slices])
                 unsure = (top < least) | (lead < least_lead)
                 yield window, np.where(unsure, default_legend("phases")[UNCLASSIFIED].id, ids[best])
+
+    def _chemical_phases(self, maker: PhaseMaker, labels: LabelImages) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+        """Yield windows with their phase ids from the chemistry; keep probabilities and mixtures where asked for."""
+        labels.notes.extend(maker.notes)
+        keep = self._keeper("phases", None, labels)
+        if self.keep_probabilities:
+            labels.mixtures = self.scratch.array("mixtures", np.bool_)
+        for window in row_bands(self.section.shape):
+            found, inside = maker.identify(self.section, window), labels.inside[window.slices]
+            keep(window, found.probability, inside & (found.probability > 0))
+            if labels.mixtures is not None:
+                labels.mixtures[window.slices] = found.mixed & inside
+            yield window, found.labels
 
     def _best_phases(
         self, network: Network, coarse: CoarseMaps, labels: LabelImages
@@ -191,10 +220,10 @@ class Segmenter:
             yield window, best, top, np.full_like(top, np.inf)
 
     def _keeper(
-        self, network: Network, layer: str, labels: LabelImages
+        self, layer: str, calibration: Calibration | None, labels: LabelImages
     ) -> Callable[[Window, NDArray[np.float32], NDArray[np.bool_]], None]:
         """Return what takes in the top probabilities (h, W) of windows, and which pixels of them count."""
-        sure = labels.certainty[layer] = Certainty(layer, self.runner.calibration(network.card, layer))
+        sure = labels.certainty[layer] = Certainty(layer, calibration)
         image = self.scratch.array(f"{layer}_probability", np.uint8) if self.keep_probabilities else None
         if image is not None:
             labels.probabilities[layer] = image
@@ -245,7 +274,8 @@ class Segmenter:
 
     def _keep_components(self, network: Network, share: NDArray[Any], grid: Regrid, labels: LabelImages) -> None:
         """Take in how sure the networks are of the components, (K, h, w) on `grid`."""
-        keep, back = self._keeper(network, "components", labels), grid.inverse()
+        keep = self._keeper("components", self.runner.calibration(network.card, "components"), labels)
+        back = grid.inverse()
         classes = network.card.component_classes
         best, top = top_of_shares(np.array(share, np.float32))
         is_section = best != (classes.index(OUTSIDE) if OUTSIDE in classes else -1)

@@ -1,7 +1,7 @@
 """Minerals from chemistry: standards, calibration, sampled compositions, the likelihood of each phase."""
 
 from meteoseg.minerals.calibration import Calibration, ChannelResponse, StandardCheck
-from meteoseg.minerals.classifier import ClassifierSettings, PhaseClassifier
+from meteoseg.minerals.classifier import ClassifierSettings, Identified, PhaseClassifier
 from meteoseg.minerals.fitted import FittedClassifier, refine_gains, self_calibrate
 from meteoseg.minerals.formula import formula_wt_pct, mix_formulas, parse_formula
 from meteoseg.minerals.standards import Standard, calibrate, calibrate_section
@@ -11,6 +11,7 @@ __all__ = [
     "ChannelResponse",
     "ClassifierSettings",
     "FittedClassifier",
+    "Identified",
     "PhaseClassifier",
     "Standard",
     "StandardCheck",

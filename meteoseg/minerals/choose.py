@@ -12,13 +12,13 @@ from meteoseg.elements import BSE
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
 from meteoseg.minerals.calibration import Calibration
-from meteoseg.minerals.classifier import PhaseClassifier
+from meteoseg.minerals.classifier import Identified, PhaseClassifier
 from meteoseg.minerals.fitted import refine_gains
+from meteoseg.minerals.smoothing import REACH_PX
 from meteoseg.minerals.standards import calibrate
 from meteoseg.sampling import sample_pixels
 from meteoseg.section import Section
 
-_HALO_PX = 1
 _FEWEST_ELEMENTS = 3
 _NOISE_SAMPLE_PX = 512
 
@@ -36,13 +36,17 @@ class ChemicalPhases:
 
         Rows and columns that lie wholly outside the section's mask are not looked at: `outside`.
         """
-        found = np.zeros(window.shape, np.uint8)
+        return self.identify(section, window).labels
+
+    def identify(self, section: Section, window: Window) -> Identified:
+        """Return phase ids, their probabilities and which pixels are mixtures, like `draw`."""
+        found = Identified.empty(window.shape)
         box = _masked_box(section, window)
         if box is not None:
-            outer = box.padded(_HALO_PX, section.shape)
+            outer = box.padded(REACH_PX, section.shape)
             names = self.classifier.channels
-            phases, _ = self.classifier.classify(section.read(names, outer), names)
-            found[box.within(window)] = phases[box.within(outer)]
+            there = self.classifier.identify(section.read(names, outer), names)
+            found.paste(there, at=box.within(window), taken=box.within(outer))
         return found
 
 

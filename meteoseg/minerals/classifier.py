@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meteoseg.errors import ChannelError
+from meteoseg.grid import Window
 from meteoseg.legend import UNCLASSIFIED, Legend, default_legend
 from meteoseg.minerals.alpha import ELEMENTS
 from meteoseg.minerals.calibration import FEWEST_CHANNELS, Calibration
 from meteoseg.minerals.likelihood import (
     Floats,
+    Ints,
     Moments,
     Response,
-    misfit,
-    score,
-    smooth_posterior,
+    first_highest,
     template_moments,
 )
+from meteoseg.minerals.parallel import over_tiles
 from meteoseg.minerals.quantified import estimate_noise
+from meteoseg.minerals.rejection import misfit_bound
+from meteoseg.minerals.search import Search
+from meteoseg.minerals.smoothing import REACH_PX, smooth_posterior
 from meteoseg.minerals.templates import Templates, load_templates
-
-_BAND_PX = 200_000
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,48 @@ class ClassifierSettings:
 
     stray_wt_pct : sd of every element from beyond the grain (beam tails, fluorescence), in wt%.
     coupling : log-probability per neighbour of the same phase (0 = every pixel by itself).
-    misfit_bound : mean squared residual in units of the variance above which a pixel is `unclassified`.
+    lost_share : share of the pixels of known minerals that may become `unclassified`; it sets how badly a pixel may
+        fit (`PhaseClassifier.misfit_bound`). More of it finds more foreign minerals.
     """
 
     stray_wt_pct: float = 0.3
     coupling: float = 0.5
-    misfit_bound: float = 6.0
+    lost_share: float = 0.001
+
+
+@dataclass(frozen=True)
+class Identified:
+    """What was found at each pixel of a window (H, W).
+
+    labels : uint8 ids of the phase legend; `unclassified` where nothing fits, `hole` at low totals.
+    probability : float32, posterior probability of the label (0-1); 0 where unclassified.
+    mixed : bool, the best explanation is a mixture of two phases, as across a grain boundary.
+    """
+
+    labels: NDArray[np.uint8]
+    probability: Floats
+    mixed: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> Identified:
+        """Make one of `outside` everywhere."""
+        return cls(np.zeros(shape, np.uint8), np.zeros(shape, np.float32), np.zeros(shape, bool))
+
+    def paste(self, other: Identified, *, at: tuple[slice, slice], taken: tuple[slice, slice]) -> None:
+        """Overwrite the pixels `at` by those `taken` from `other`."""
+        self.labels[at] = other.labels[taken]
+        self.probability[at] = other.probability[taken]
+        self.mixed[at] = other.mixed[taken]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A tile: likely `phases` (K,), their `posterior` (K, h, w), best `template` and its `misfit` (h, w)."""
+
+    phases: Ints
+    posterior: Floats
+    template: Ints
+    misfit: Floats
 
 
 @dataclass(frozen=True)
@@ -108,45 +147,93 @@ class PhaseClassifier:
     def classify(
         self, values: NDArray[np.float32], channel_names: Sequence[str]
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Name the phase of each pixel.
+        """Name the phase of each pixel: `labels` and `probability` of `identify`.
+
+        Raises
+        ------
+        ChannelError : a channel is missing.
+        """
+        found = self.identify(values, channel_names)
+        return found.labels, found.probability
+
+    def identify(
+        self, values: NDArray[np.float32], channel_names: Sequence[str], *, threads: int | None = None
+    ) -> Identified:
+        """Name the phase of each pixel, tile by tile.
 
         Parameters
         ----------
         values : (C, H, W) counts or wt%, as the classifier was made for; NaN counts as 0.
         channel_names : names of the C planes; all of `channels` must be among them.
-
-        Returns
-        -------
-        labels : (H, W) uint8 ids of the phase legend; `unclassified` where nothing fits, `hole` at low totals.
-        confidence : (H, W) float32, posterior probability of the label (0-1); 0 where unclassified.
+        threads : tiles at work at a time; None: one per core, at most OMP_NUM_THREADS.
 
         Raises
         ------
         ChannelError : a channel is missing.
         """
         planes = self.select(values, channel_names)
-        _, rows, cols = planes.shape
-        labels = np.empty((rows, cols), np.uint8)
-        confidence = np.empty((rows, cols), np.float32)
-        moments, ids = self.moments(), self._phase_ids()
-        step = max(1, _BAND_PX // max(cols, 1))
-        for row in range(0, rows, step):
-            inner = slice(row, min(row + step, rows))
-            outer = slice(max(0, row - 1), min(rows, inner.stop + 1))
-            phase, posterior, unfit = self._classify_band(planes[:, outer], moments)
-            keep = slice(inner.start - outer.start, inner.stop - outer.start)
-            labels[inner] = np.where(unfit, self.legend[UNCLASSIFIED].id, ids[phase])[keep]
-            confidence[inner] = np.where(unfit, 0, posterior)[keep]
-        return labels, confidence
+        result = Identified.empty(planes.shape[1:])
+        ids, unclassified = self._phase_ids(), self.legend[UNCLASSIFIED].id
+        pure, bound = self.search.moments.pure, self.misfit_bound
 
-    def _classify_band(self, planes: Floats, moments: Moments) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]:
-        shape = planes.shape[1:]
-        flat = planes.reshape(len(planes), -1)
-        scores = score(flat, moments)
-        unfit = misfit(flat, moments, scores.best).reshape(shape) > self.settings.misfit_bound
-        posterior = smooth_posterior(scores.log_likelihood.reshape(-1, *shape), coupling=self.settings.coupling)
-        phase = posterior.argmax(axis=0)
-        return phase, posterior.max(axis=0), unfit
+        def work(tile: Window) -> None:
+            part, at = self._work_on(planes, tile), tile.slices
+            top = part.posterior.max(axis=0)
+            best = first_highest(part.posterior.reshape(len(part.phases), -1), top.ravel()).reshape(tile.shape)
+            unfit = part.misfit > bound
+            result.labels[at] = np.where(unfit, unclassified, ids[part.phases[best]])
+            result.probability[at] = np.where(unfit, 0, top)
+            result.mixed[at] = ~pure[part.template] & ~unfit
+
+        over_tiles(result.labels.shape, work, threads=threads)
+        return result
+
+    def posterior(
+        self, values: NDArray[np.float32], channel_names: Sequence[str], *, threads: int | None = None
+    ) -> Floats:
+        """Posterior probability of every phase of `templates.phases`: (K, H, W) float32, sum 1 over K.
+
+        Parameters are those of `identify`. Pixels that no phase fits have one too: rejection is not part of it.
+
+        Raises
+        ------
+        ChannelError : a channel is missing.
+        """
+        planes = self.select(values, channel_names)
+        result = np.zeros((len(self.templates.phases), *planes.shape[1:]), np.float32)
+
+        def work(tile: Window) -> None:
+            part = self._work_on(planes, tile)
+            for phase, shares in zip(part.phases, part.posterior, strict=True):
+                result[phase][tile.slices] = shares
+
+        over_tiles(planes.shape[1:], work, threads=threads)
+        return result
+
+    @cached_property
+    def search(self) -> Search:
+        """The templates, arranged for finding the likeliest."""
+        return Search(self.moments())
+
+    @cached_property
+    def misfit_bound(self) -> float:
+        """Mean squared residual over variance above which a pixel is `unclassified`."""
+        return misfit_bound(self.search, self.settings.lost_share, counts=isinstance(self.response, Calibration))
+
+    def _work_on(self, planes: Floats, tile: Window) -> _Part:
+        """Identify the pixels of a tile; its neighbours within the reach of the smoothing have their say."""
+        outer = tile.padded(REACH_PX, planes.shape[1:])
+        found = self.search.find(planes[:, *outer.slices].reshape(len(planes), -1))
+        likely = np.flatnonzero(found.log_likelihood.max(axis=1) > -np.inf)
+        logits = found.log_likelihood[likely].reshape(-1, *outer.shape)
+        posterior = smooth_posterior(logits, coupling=self.settings.coupling)
+        inner = tile.within(outer)
+        return _Part(
+            likely,
+            np.ascontiguousarray(posterior[:, *inner]),
+            found.best.reshape(outer.shape)[inner],
+            found.misfit.reshape(outer.shape)[inner],
+        )
 
     def _phase_ids(self) -> NDArray[np.uint8]:
         return np.array([self.legend[name].id for name in self.templates.phases], np.uint8)
@@ -165,6 +252,8 @@ class PhaseClassifier:
                 f"Channel '{missing[0]}' is missing for the minerals (got {', '.join(channel_names)}): "
                 "give the maps the classifier was made for."
             )
+        if tuple(channel_names) == self.channels:
+            return np.asarray(values, np.float32)
         return np.asarray(values[[position[name] for name in self.channels]], np.float32)
 
 

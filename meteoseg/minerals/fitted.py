@@ -31,6 +31,7 @@ _GAIN_PRIOR_SD = 0.1
 _SELF_PRIOR_SD = 0.4
 _GAIN_FLOOR_SD = 0.02  # what composition leaves uncertain however many pixels there are
 _CONFIDENT = 0.9
+_FITS = 6.0  # misfit, mild because the gains are not known yet
 _FEWEST_WINS = 2
 _FEW_TEMPLATES = 8
 _FEWEST_FOR_GAIN = 50
@@ -185,7 +186,7 @@ def _gain_step(
     """
     templates, moments = classifier.templates, classifier.moments()
     scores = score(sample, moments)
-    fits = misfit(sample, moments, scores.best) < classifier.settings.misfit_bound
+    fits = misfit(sample, moments, scores.best) < _FITS
     sure = fits & moments.pure[scores.best] & (softmax(scores.log_likelihood).max(axis=0) > _CONFIDENT)
     phase = np.where(sure, moments.phase_of[scores.best], -1)
     found: dict[str, tuple[float, float]] = {}

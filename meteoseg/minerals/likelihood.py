@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,6 @@ Ints = NDArray[np.int64]
 #: Spread of the mixing fraction about the sampled one.
 _FRACTION_SD = 0.08
 _CHUNK_PX = 4096
-#: A phase that no pixel of a band holds with this probability is left out of the smoothing, for speed. It could
-#: not win: the likeliest of K < 100 phases has more, and neighbours add next to nothing to it.
-_LEAST_POSTERIOR = 0.01
 
 
 class Response(Protocol):
@@ -113,33 +110,73 @@ def score(values: Floats, moments: Moments) -> Scores:
     ----------
     values : (C, N) stored values; NaN counts as 0.
     """
-    weights = _weights(moments)
-    starts = np.flatnonzero(np.diff(moments.phase_of, prepend=-1))
-    groups = [slice(*ends) for ends in zip(starts, [*starts[1:], len(weights)], strict=True)]
+    weights = row_weights(moments)
+    groups = groups_of(moments.phase_of)
     pixels = values.shape[1]
     result = np.empty((len(groups), pixels), np.float32)
     best = np.empty(pixels, np.int64)
     for start in range(0, pixels, _CHUNK_PX):
         part = slice(start, min(start + _CHUNK_PX, pixels))
-        chunk = np.nan_to_num(values[:, part])
-        table = weights @ np.concatenate([chunk * chunk, chunk, np.ones_like(chunk[:1])])
-        for row, group in enumerate(groups):
+        table = weights @ expand(values[:, part])
+        for row, (_, group) in enumerate(groups):
             table[group].max(axis=0, out=result[row, part])
-        best[part] = _best_template(table, groups, result[:, part].argmax(axis=0))
+        best[part] = first_highest(table, result[:, part].max(axis=0))
     return Scores(result, best)
 
 
-def _best_template(table: Floats, groups: Sequence[slice], phase: Ints) -> Ints:
-    """Row of the highest entry of each column, looked for in the group `phase` of the column only (fast)."""
-    best = np.empty(len(phase), np.int64)
-    for row in np.unique(phase):
-        columns = np.flatnonzero(phase == row)
-        best[columns] = groups[row].start + table[groups[row]][:, columns].argmax(axis=0)
-    return best
+def first_highest(table: Floats, top: Floats | None = None) -> Ints:
+    """Row of the highest entry of each column, the first of equals: like argmax(axis=0), but vectorised.
+
+    Parameters
+    ----------
+    table : (R, N).
+    top : (N,) the highest entries, where they are known already.
+
+    Examples
+    --------
+    >>> first_highest(np.array([[1, 5, 2], [3, 0, 2]], np.float32)).tolist()
+    [1, 0, 0]
+    """
+    rows = len(table)
+    hits: NDArray[Any] = (table == (np.maximum.reduce(table, axis=0) if top is None else top)).view(np.uint8)
+    if rows > np.iinfo(np.uint8).max:
+        hits = hits.astype(np.uint16)
+    hits *= np.arange(rows, 0, -1, dtype=hits.dtype)[:, None]
+    return np.asarray(rows - np.maximum.reduce(hits, axis=0).astype(np.int64))
 
 
-def _weights(moments: Moments) -> Floats:
-    """Expand -(x - m)^2 / 2v into x^2, x and 1: a matrix (R, 2C + 1)."""
+def groups_of(phase_of: Ints) -> list[tuple[int, slice]]:
+    """Return each phase of an ascending array with the slice of its rows.
+
+    Examples
+    --------
+    >>> groups_of(np.array([0, 0, 2]))
+    [(0, slice(0, 2, None)), (2, slice(2, 3, None))]
+    """
+    starts = [int(start) for start in np.flatnonzero(np.diff(phase_of, prepend=-1))]
+    return [(int(phase_of[start]), slice(start, stop)) for start, stop in pairwise([*starts, len(phase_of)])]
+
+
+def expand(values: Floats) -> Floats:
+    """Stack x^2, x and 1 of pixels (C, N) to (2C + 1, N); NaN counts as 0."""
+    channels = len(values)
+    features = np.empty((2 * channels + 1, values.shape[1]), np.float32)
+    plain = features[channels : 2 * channels]
+    plain[...] = values
+    if np.isnan(plain.sum(dtype=np.float64)):
+        np.nan_to_num(plain, copy=False)
+    np.square(plain, out=features[:channels])
+    features[-1] = 1
+    return features
+
+
+def row_constants(moments: Moments) -> Floats:
+    """Log-likelihood, with the prior, of a pixel that lies on the mean of a row (R,)."""
+    return np.asarray(moments.log_prior - 0.5 * np.log(moments.variance).sum(axis=1), np.float32)
+
+
+def row_weights(moments: Moments) -> Floats:
+    """Expand -(x - m)^2 / 2v into x^2, x and 1: a matrix (R, 2C + 1), for `expand`."""
     precision = 1 / moments.variance
     constant = -0.5 * (precision * moments.mean**2 + np.log(moments.variance)).sum(axis=1) + moments.log_prior
     return np.concatenate([-0.5 * precision, precision * moments.mean, constant[:, None]], axis=1, dtype=np.float32)
@@ -155,40 +192,12 @@ def misfit(values: Floats, moments: Moments, best: Ints) -> Floats:
     return np.asarray(result / len(values), np.float32)
 
 
-def smooth_posterior(log_likelihood: Floats, *, coupling: float) -> Floats:
-    """Posterior of each phase after one exchange with the eight neighbours (mean-field Potts).
-
-    Parameters
-    ----------
-    log_likelihood : (K, H, W).
-    coupling : added log-probability per neighbour of the same phase; 0 leaves pixels independent. Pixels with
-        clear data keep their phase, so edges stay.
-
-    Returns
-    -------
-    (K, H, W) float32, sums to 1 over K.
-    """
-    posterior = softmax(log_likelihood)
-    if coupling == 0:
-        return posterior
-    likely = posterior.max(axis=(1, 2)) > _LEAST_POSTERIOR
-    padded = np.pad(posterior[likely], ((0, 0), (1, 1), (1, 1)))
-    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    neighbours = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
-    neighbours -= posterior[likely]
-    neighbours *= np.float32(coupling)
-    neighbours += log_likelihood[likely]
-    posterior[~likely] = 0
-    posterior[likely] = softmax(neighbours)
-    return posterior
-
-
 def softmax(logits: Floats) -> Floats:
-    """Normalised exponentials over the first axis."""
+    """Normalised exponentials over the first axis; -inf gives 0."""
     result: Floats = np.subtract(logits, logits.max(axis=0))
     np.exp(result, out=result)
     result /= result.sum(axis=0)
     return result
 
 
-__all__: list[str] = ["Moments", "Response", "Scores", "misfit", "score", "smooth_posterior", "template_moments"]
+__all__ = ["Moments", "Response", "Scores", "misfit", "score", "softmax", "template_moments"]

@@ -118,9 +118,9 @@ def test_only_what_the_mask_leaves_is_looked_at(window):
     seen = []
 
     class Spy(PhaseClassifier):
-        def classify(self, values, channel_names):
+        def identify(self, values, channel_names, *, threads=None):
             seen.append(values.shape[1:])
-            return super().classify(values, channel_names)
+            return super().identify(values, channel_names, threads=threads)
 
     classifier = Spy.from_calibration(CALIBRATION, NAMES)
     whole = classifier.classify(values, NAMES)[0]

@@ -1,0 +1,206 @@
+"""Likelihood of pixels under the templates that can matter to them: the exhaustive result at a fraction of its work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meteoseg.minerals.likelihood import (
+    Floats,
+    Ints,
+    Moments,
+    expand,
+    first_highest,
+    groups_of,
+    row_constants,
+    row_weights,
+)
+
+#: A phase less likely than the best of a pixel by this natural logarithm has no part in its posterior (3e-4).
+LEAST_LOG_RATIO = 8.0
+_CELLS = 32
+_FAR_ENOUGH = 300.0
+#: A row is compared where it comes this close to the best one of its phase.
+_NEARLY_BEST = 1.0
+_DRAWS = 48
+#: Draws are this many times as noisy as pixels, so that unusual pixels find their candidates too.
+_WIDER = 2.0
+#: Pixels that fit their candidates worse than this (mean squared residual over variance) are compared with all rows.
+_DOUBTFUL = 3.0
+_SEED = 20170814
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Rows of the templates that are compared in one cell.
+
+    rows : (R,) ascending; weights : (R, 2C + 1); groups : (phase, slice of the rows) of every phase among them.
+    """
+
+    rows: Ints
+    weights: Floats
+    groups: tuple[tuple[int, slice], ...]
+
+    @classmethod
+    def of(cls, rows: Ints, moments: Moments, weights: Floats) -> Candidates:
+        """Arrange `rows` of all templates."""
+        return cls(rows, np.ascontiguousarray(weights[rows]), tuple(groups_of(moments.phase_of[rows])))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of N pixels.
+
+    log_likelihood : (K, N) float32 of the best template of each phase, prior included; -inf where less than the best
+    phase's by more than `LEAST_LOG_RATIO`. best : (N,) row of the best template. misfit : (N,) float32, its squared
+    residual over variance, averaged over the channels.
+    """
+
+    log_likelihood: Floats
+    best: Ints
+    misfit: Floats
+
+    def columns(self, part: slice) -> Found:
+        """Return a view of some pixels."""
+        return Found(self.log_likelihood[:, part], self.best[part], self.misfit[part])
+
+    def replace(self, which: Ints, other: Found) -> None:
+        """Overwrite the pixels `which` by those of `other`."""
+        self.log_likelihood[:, which] = other.log_likelihood
+        self.best[which], self.misfit[which] = other.best, other.misfit
+
+    def reordered(self, order: Ints) -> Found:
+        """Return the pixels with pixel i at place order[i]."""
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return Found(self.log_likelihood.take(back, axis=1), self.best[back], self.misfit[back])
+
+
+@dataclass(frozen=True)
+class Search:
+    """Finds the likeliest templates of pixels.
+
+    The space of values is parted into cells, each nearest to one of `_CELLS` templates that lie far apart. Draws from
+    all templates tell which rows can be within `LEAST_LOG_RATIO` of the best in a cell; only those are compared.
+    Pixels that fit none of them are compared with all rows.
+    """
+
+    moments: Moments
+
+    def __post_init__(self) -> None:
+        # Ready before threads share it.
+        _ = self._cells, self._everything
+
+    @cached_property
+    def _weights(self) -> Floats:
+        return row_weights(self.moments)
+
+    @cached_property
+    def _constants(self) -> Floats:
+        return row_constants(self.moments)
+
+    @cached_property
+    def _everything(self) -> Candidates:
+        return Candidates.of(np.arange(len(self._weights)), self.moments, self._weights)
+
+    @cached_property
+    def _signposts(self) -> Floats:
+        return np.ascontiguousarray(self._weights[far_apart(self.moments, _CELLS)])
+
+    @cached_property
+    def _cells(self) -> tuple[Candidates, ...]:
+        """Candidates of every cell, from draws of every template."""
+        moments, kept = self.moments, np.zeros((len(self._signposts), len(self._weights)), bool)
+        rng = np.random.default_rng(_SEED)
+        for rows in np.array_split(np.arange(len(moments.mean)), max(1, len(moments.mean) // 64)):
+            noise = rng.standard_normal((_DRAWS, len(rows), moments.mean.shape[1]))
+            values = np.maximum(moments.mean[rows] + _WIDER * np.sqrt(moments.variance[rows]) * noise, 0)
+            features = expand(values.reshape(-1, values.shape[-1]).T.astype(np.float32))
+            table = self._weights @ features
+            near = self._within_reach(table)
+            cell = first_highest(self._signposts @ features)
+            for index in np.unique(cell):
+                kept[index] |= near[:, cell == index].any(axis=1)
+        return tuple(Candidates.of(np.flatnonzero(mine), moments, self._weights) for mine in kept)
+
+    def _within_reach(self, table: Floats) -> NDArray[np.bool_]:
+        """Tell which rows (R, N) are, or nearly are, the best of a phase that has a part in the posterior."""
+        least = table.max(axis=0) - LEAST_LOG_RATIO
+        near = np.empty(table.shape, bool)
+        for _, rows in self._everything.groups:
+            best = table[rows].max(axis=0)
+            near[rows] = table[rows] >= np.where(best >= least, best - _NEARLY_BEST, np.inf)
+        return near
+
+    def find(self, values: Floats) -> Found:
+        """Compare pixels (C, N) with the candidates of their cells, and those that fit badly with all rows."""
+        cell = first_highest(self._signposts @ expand(values)).astype(np.uint8)
+        order = np.argsort(cell, kind="stable")
+        features = expand(values.take(order, axis=1))
+        found = self._blank(values.shape[1])
+        for index, columns in _runs(cell[order]):
+            self._compare(self._cells[index], features[:, columns], found.columns(columns))
+        self._finish(found)
+        doubtful = np.flatnonzero(found.misfit > _DOUBTFUL)
+        if doubtful.size:
+            found.replace(doubtful, self._all_rows(features.take(doubtful, axis=1)))
+        return found.reordered(order)
+
+    def find_exhaustively(self, values: Floats) -> Found:
+        """Compare pixels (C, N) with every template: the reference for `find`, several times slower."""
+        return self._all_rows(expand(values))
+
+    def _all_rows(self, features: Floats) -> Found:
+        found = self._blank(features.shape[1])
+        self._compare(self._everything, features, found)
+        self._finish(found)
+        return found
+
+    def _blank(self, pixels: int) -> Found:
+        phases = int(self.moments.phase_of[-1]) + 1
+        nothing = np.full((phases, pixels), -np.inf, np.float32)
+        return Found(nothing, np.empty(pixels, np.int64), np.empty(pixels, np.float32))
+
+    def _compare(self, candidates: Candidates, features: Floats, found: Found) -> None:
+        """Fill in `log_likelihood` and `best`; `misfit` holds the highest log-likelihood for now."""
+        table = candidates.weights @ features
+        for phase, rows in candidates.groups:
+            np.maximum.reduce(table[rows], axis=0, out=found.log_likelihood[phase])
+        top = np.maximum.reduce(found.log_likelihood, axis=0, out=found.misfit)
+        found.best[...] = candidates.rows[first_highest(table, top)]
+
+    def _finish(self, found: Found) -> None:
+        """Cut off unlikely phases; turn the highest log-likelihood into the misfit."""
+        least = found.misfit - np.float32(LEAST_LOG_RATIO)
+        np.copyto(found.log_likelihood, -np.inf, where=found.log_likelihood < least)
+        np.subtract(self._constants[found.best], found.misfit, out=found.misfit)
+        found.misfit[...] *= np.float32(2 / self.moments.mean.shape[1])
+
+
+def far_apart(moments: Moments, wanted: int) -> Ints:
+    """Choose rows that lie far from each other in units of their noise, the farthest next (Gonzalez, 1985).
+
+    Distances count up to `_FAR_ENOUGH` and common phases more than rare ones, so that cells are small where most
+    pixels are.
+    """
+    common = np.exp(moments.log_prior)
+    chosen = [int(common.argmax())]
+    distance = np.full(len(moments.mean), np.inf)
+    while len(chosen) < min(wanted, len(moments.mean)):
+        last = chosen[-1]
+        apart = (moments.mean - moments.mean[last]) ** 2 / (moments.variance + moments.variance[last])
+        distance = np.minimum(distance, apart.sum(axis=1))
+        chosen.append(int((np.minimum(distance, _FAR_ENOUGH) * common).argmax()))
+    return np.array(chosen)
+
+
+def _runs(ordered: NDArray[Any]) -> Iterator[tuple[int, slice]]:
+    """Yield each value of a sorted array with the slice that it fills."""
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    for start, stop in zip(starts, [*starts[1:], len(ordered)], strict=True):
+        yield int(ordered[start]), slice(int(start), int(stop))

@@ -14,6 +14,7 @@ from meteoseg.grid import Window
 from meteoseg.minerals.calibration import Calibration
 from meteoseg.minerals.classifier import PhaseClassifier
 from meteoseg.minerals.fitted import refine_gains
+from meteoseg.minerals.quantified import check_percent
 from meteoseg.minerals.standards import calibrate
 from meteoseg.sampling import sample_pixels
 from meteoseg.section import Section
@@ -75,7 +76,9 @@ def choose_phase_maker(section: Section, standards: Path | str | None) -> Chemic
         return None
     rows, cols = (max(0, (length - _NOISE_SAMPLE_PX) // 2) for length in section.shape)
     middle = Window(rows, cols, *(min(length, _NOISE_SAMPLE_PX) for length in section.shape))
-    classifier = PhaseClassifier.from_wt_pct(section.read(elements, middle), elements)
+    sample = section.read(elements, middle)
+    check_percent(sample, section.name)
+    classifier = PhaseClassifier.from_wt_pct(sample, elements)
     return ChemicalPhases(classifier, "quantified maps (wt%)", classifier.notes)
 
 

@@ -21,10 +21,13 @@ from meteoseg.minerals.likelihood import (
     smooth_posterior,
     template_moments,
 )
-from meteoseg.minerals.quantified import estimate_noise
+from meteoseg.minerals.quantified import estimate_noise, neighbours_are_related, point_noise
 from meteoseg.minerals.templates import Templates, load_templates
 
 _BAND_PX = 200_000
+_POINTS_NOTE = (
+    "Adjacent pixels are unrelated, as in a table of point analyses: each was named by itself, without its neighbours."
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,9 @@ class PhaseClassifier:
     ) -> PhaseClassifier:
         """Classify quantified maps; `sample` (C, H, W) is a part of them from which the noise is measured.
 
+        Where adjacent pixels have nothing to do with each other (a table of point analyses laid out as a map),
+        every pixel stands for itself: no neighbours, no mixtures, the errors of point analyses.
+
         Raises
         ------
         ChannelError : fewer than three channels are elements.
@@ -94,7 +100,11 @@ class PhaseClassifier:
                 f"Minerals need at least {FEWEST_CHANNELS} element maps; got {', '.join(channel_names)}."
             )
         chosen = np.stack([sample[list(channel_names).index(name)] for name in channels])
-        return cls(channels, estimate_noise(chosen, channels), load_templates(channels, _tuple(phases)))
+        templates = load_templates(channels, _tuple(phases))
+        if neighbours_are_related(chosen):
+            return cls(channels, estimate_noise(chosen, channels), templates)
+        points = cls(channels, point_noise(channels), templates, ClassifierSettings(coupling=0.0), (_POINTS_NOTE,))
+        return replace(points, kept=points.moments().pure)
 
     def moments(self) -> Moments:
         """Expected values of all templates in `channels`."""

@@ -44,6 +44,10 @@ class ClassifierSettings:
     misfit_bound: float = 6.0
 
 
+# Of point analyses, the steps between sampled compositions are the larger part of the misfit: a wider bound.
+_POINT_SETTINGS = ClassifierSettings(coupling=0.0, misfit_bound=10.0)
+
+
 @dataclass(frozen=True)
 class PhaseClassifier:
     """Classify pixels by the likelihood of their values over the compositions of rules/phases.toml.
@@ -103,7 +107,7 @@ class PhaseClassifier:
         templates = load_templates(channels, _tuple(phases))
         if neighbours_are_related(chosen):
             return cls(channels, estimate_noise(chosen, channels), templates)
-        points = cls(channels, point_noise(channels), templates, ClassifierSettings(coupling=0.0), (_POINTS_NOTE,))
+        points = cls(channels, point_noise(channels), templates, _POINT_SETTINGS, (_POINTS_NOTE,))
         return replace(points, kept=points.moments().pure)
 
     def moments(self) -> Moments:

@@ -79,13 +79,12 @@ def load_templates(channels: tuple[str, ...], phases: tuple[str, ...] | None = N
     rows: list[Array] = []
     of, rel_sd, minor_sd, log_prior = [], [], [], []
     for index, rule in enumerate(rules):
-        vectors = [vector for series in rule["series"] for vector in _series(series)]
-        for vector, total in product(vectors, rule.get("totals", [1.0])):
+        for vector, total, rarity in _samples(rule, channels):
             rows.append(_with_minors(vector, rule.get("minor", {})) * total)
             of.append(index)
             rel_sd.append(rule["rel_sd"])
             minor_sd.append(composition_vector({el: sd for el, (_, sd) in rule.get("minor", {}).items()}) * total)
-            log_prior.append(rule["log_prior"])
+            log_prior.append(rule["log_prior"] + rarity)
     compositions, phase_of = np.array(rows), np.array(of)
     pairs, fractions, priors = _mixtures(rules, compositions, phase_of)
     gauges = tuple(tuple(rule.get("gauge", ())) for rule in rules)
@@ -105,6 +104,18 @@ def _chosen_rules(channels: Sequence[str], phases: Sequence[str] | None) -> list
     return [rule for rule in rules if rule["name"] in wanted and set(rule.get("needs", ())) <= set(channels)]
 
 
+def _samples(rule: Mapping[str, Any], channels: Sequence[str]) -> Iterator[tuple[Array, float, float]]:
+    """Yield compositions (E,) of sum 100, the share of a full total and the series' own log prior.
+
+    Series that `channels` cannot show are left out.
+    """
+    for series in rule["series"]:
+        if set(series.get("needs", ())) <= set(channels):
+            rarity = series.get("log_prior", 0.0)
+            totals = series.get("totals", rule.get("totals", [1.0]))
+            yield from ((vector, total, rarity) for vector, total in product(_series(series), totals))
+
+
 def _composition(end: str | Mapping[str, float]) -> Array:
     if isinstance(end, str):
         return composition_vector(formula_wt_pct(end))
@@ -118,12 +129,13 @@ def _series(series: Mapping[str, Any]) -> Iterator[Array]:
     if len(ends) == 1:
         yield _composition(ends[0])
         return
-    low, high = series.get("range", (0.0, 1.0))
-    added = series.get("added", {"fractions": [0.0]})
-    for last, extra in product(np.linspace(low, high, divisions + 1), added["fractions"]):
+    added = series.get("added", ())
+    extras = list(product(*(extra["fractions"] for extra in added)))
+    for last, extra in product(np.linspace(*series.get("range", (0.0, 1.0)), divisions + 1), extras):
         if isinstance(ends[0], str):
-            formulas = [*ends, added.get("formula", ends[0])]
-            yield composition_vector(mix_formulas(formulas, [(1 - last) * (1 - extra), last * (1 - extra), extra]))
+            rest = 1 - sum(extra)
+            formulas = [*ends, *(one["formula"] for one in added)]
+            yield composition_vector(mix_formulas(formulas, [(1 - last) * rest, last * rest, *extra]))
         else:
             yield (1 - last) * _composition(ends[0]) + last * _composition(ends[1])
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.legend import LegendEdit, default_legend, read_legend_csv, write_legend_csv
+from meteoseg.legend import default_legend, read_legend_csv, write_legend_csv
+from meteoseg.legendedit import LegendEdit
 
 PHASES = default_legend("phases")
 

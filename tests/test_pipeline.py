@@ -15,7 +15,8 @@ from meteoseg.channels import ABSENT
 from meteoseg.errors import ChannelError, InputError, OutputExistsError, PixelSizeError, UnknownNameError
 from meteoseg.inference import choose_grid, describe_grid
 from meteoseg.io import read_labels
-from meteoseg.legend import LegendEdit, default_legend, read_legend_csv
+from meteoseg.legend import default_legend, read_legend_csv
+from meteoseg.legendedit import LegendEdit
 from meteoseg.models import Model, ModelCard, NetworkCard
 from meteoseg.pipeline import Result, segment
 from meteoseg.section import Section

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from meteoseg.errors import ChannelError
 from meteoseg.legend import UNCLASSIFIED, Legend, default_legend
+from meteoseg.legendedit import LegendEdit, NewPhase
 from meteoseg.minerals.alpha import ELEMENTS
 from meteoseg.minerals.calibration import FEWEST_CHANNELS, Calibration
 from meteoseg.minerals.likelihood import (
@@ -70,33 +71,50 @@ class PhaseClassifier:
 
     @classmethod
     def from_calibration(
-        cls, calibration: Calibration, channel_names: Sequence[str], *, phases: Sequence[str] | None = None
+        cls,
+        calibration: Calibration,
+        channel_names: Sequence[str],
+        *,
+        phases: Sequence[str] | None = None,
+        new: tuple[NewPhase, ...] = (),
     ) -> PhaseClassifier:
         """Classify counts with a calibration.
+
+        `phases` are the names to compare (None: all); `new` are phases of the user's, for which the legend grows.
 
         Raises
         ------
         ChannelError : fewer than three elements of the section are calibrated.
         UnknownNameError : `phases` names a phase without composition.
+        InputError : a formula of a new phase does not parse.
         """
         channels = calibration.usable(channel_names)
         ignored = [name for name in channel_names if name not in channels]
         notes = (f"Not calibrated and not used for minerals: {', '.join(ignored)}.",) if ignored else ()
-        return cls(channels, calibration, load_templates(channels, _tuple(phases)), notes=calibration.notes + notes)
+        templates = load_templates(channels, _tuple(phases), new)
+        legend = LegendEdit(new=new).extended(default_legend("phases"))
+        return cls(channels, calibration, templates, notes=calibration.notes + notes, legend=legend)
 
     @classmethod
     def from_wt_pct(
-        cls, sample: NDArray[np.float32], channel_names: Sequence[str], *, phases: Sequence[str] | None = None
+        cls,
+        sample: NDArray[np.float32],
+        channel_names: Sequence[str],
+        *,
+        phases: Sequence[str] | None = None,
+        new: tuple[NewPhase, ...] = (),
     ) -> PhaseClassifier:
         """Classify quantified maps; `sample` (C, H, W) is a part of them from which the noise is measured.
 
         Where adjacent pixels have nothing to do with each other (a table of point analyses laid out as a map),
         every pixel stands for itself: no neighbours, no mixtures, the errors of point analyses.
+        `phases` and `new` as in `from_calibration`.
 
         Raises
         ------
         ChannelError : fewer than three channels are elements.
         UnknownNameError : `phases` names a phase without composition.
+        InputError : a formula of a new phase does not parse.
         """
         channels = tuple(name for name in channel_names if name in ELEMENTS)
         if len(channels) < FEWEST_CHANNELS:
@@ -104,10 +122,13 @@ class PhaseClassifier:
                 f"Minerals need at least {FEWEST_CHANNELS} element maps; got {', '.join(channel_names)}."
             )
         chosen = np.stack([sample[list(channel_names).index(name)] for name in channels])
-        templates = load_templates(channels, _tuple(phases))
+        templates = load_templates(channels, _tuple(phases), new)
+        legend = LegendEdit(new=new).extended(default_legend("phases"))
         if neighbours_are_related(chosen):
-            return cls(channels, estimate_noise(chosen, channels), templates)
-        points = cls(channels, point_noise(channels), templates, _POINT_SETTINGS, (_POINTS_NOTE,))
+            return cls(channels, estimate_noise(chosen, channels), templates, legend=legend)
+        # How common a phase is in chondrites says less of the grains that an analyst chose.
+        flatter = replace(templates, log_prior=templates.log_prior / 2)
+        points = cls(channels, point_noise(channels), flatter, _POINT_SETTINGS, (_POINTS_NOTE,), legend=legend)
         return replace(points, kept=points.moments().pure)
 
     def moments(self) -> Moments:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.errors import UnknownNameError
+from meteoseg.errors import InputError, MeteosegError, UnknownNameError
 from meteoseg.legend import HOLE
+from meteoseg.legendedit import NewPhase
 from meteoseg.minerals.alpha import ELEMENTS, Array, composition_vector
-from meteoseg.minerals.formula import formula_wt_pct, mix_formulas
+from meteoseg.minerals.formula import formula_wt_pct, mix_formulas, parse_formula
 
 Ints = NDArray[np.int64]
 
@@ -56,17 +57,21 @@ def phase_rules() -> dict[str, Any]:
 
 
 @cache
-def load_templates(channels: tuple[str, ...], phases: tuple[str, ...] | None = None) -> Templates:
+def load_templates(
+    channels: tuple[str, ...], phases: tuple[str, ...] | None = None, new: tuple[NewPhase, ...] = ()
+) -> Templates:
     """Sample the compositions of all phases that `channels` can show.
 
     Parameters
     ----------
     channels : element symbols of the maps at hand; a phase that needs another map is left out.
-    phases : names to keep (default: all of rules/phases.toml); `hole` always stays.
+    phases : names to keep (default: all of rules/phases.toml, and `new`); `hole` always stays.
+    new : phases that a user defines.
 
     Raises
     ------
     UnknownNameError : a name of `phases` has no composition in rules/phases.toml.
+    InputError : a formula of a new phase does not parse, or names an unknown element.
 
     Examples
     --------
@@ -74,7 +79,7 @@ def load_templates(channels: tuple[str, ...], phases: tuple[str, ...] | None = N
     >>> templates.phases
     ('olivine', 'troilite', 'hole')
     """
-    rules = _chosen_rules(channels, phases)
+    rules = _chosen_rules(channels, phases, [_rule_of(phase) for phase in new])
     names = tuple(rule["name"] for rule in rules)
     rows: list[Array] = []
     of, rel_sd, minor_sd, log_prior = [], [], [], []
@@ -94,14 +99,32 @@ def load_templates(channels: tuple[str, ...], phases: tuple[str, ...] | None = N
     )  # fmt: skip
 
 
-def _chosen_rules(channels: Sequence[str], phases: Sequence[str] | None) -> list[dict[str, Any]]:
-    rules = phase_rules()["phase"]
+def _chosen_rules(
+    channels: Sequence[str], phases: Sequence[str] | None, new: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    rules = [*phase_rules()["phase"], *new]
     known = [rule["name"] for rule in rules]
     for name in phases or ():
         if name not in known:
             raise UnknownNameError.of("phase with a composition", name, known)
     wanted = set(known if phases is None else phases) | {HOLE}
     return [rule for rule in rules if rule["name"] in wanted and set(rule.get("needs", ())) <= set(channels)]
+
+
+def _rule_of(phase: NewPhase) -> dict[str, Any]:
+    """Write a user's phase as a table of rules/phases.toml; its formulas must parse."""
+    try:
+        for formula in (*(formula for ends in phase.series for formula in ends), *(el for el, _, _ in phase.minor)):
+            parse_formula(formula)
+    except MeteosegError as error:
+        raise InputError(f"Phase '{phase.name}' of the legend file: {error}") from error
+    return {
+        "name": phase.name,
+        "log_prior": phase.log_prior,
+        "rel_sd": phase.rel_sd,
+        "minor": {element: (mean, sd) for element, mean, sd in phase.minor},
+        "series": [{"ends": ends, "divisions": phase.divisions} for ends in phase.series],
+    }
 
 
 def _samples(rule: Mapping[str, Any], channels: Sequence[str]) -> Iterator[tuple[Array, float, float]]:
@@ -131,7 +154,8 @@ def _series(series: Mapping[str, Any]) -> Iterator[Array]:
         return
     added = series.get("added", ())
     extras = list(product(*(extra["fractions"] for extra in added)))
-    for last, extra in product(np.linspace(*series.get("range", (0.0, 1.0)), divisions + 1), extras):
+    low, high = series.get("range", (0.0, 1.0))
+    for last, extra in product(np.linspace(low, high, divisions + 1), extras):
         if isinstance(ends[0], str):
             rest = 1 - sum(extra)
             formulas = [*ends, *(one["formula"] for one in added)]

@@ -126,9 +126,9 @@ class PhaseClassifier:
         legend = LegendEdit(new=new).extended(default_legend("phases"))
         if neighbours_are_related(chosen):
             return cls(channels, estimate_noise(chosen, channels), templates, legend=legend)
-        # How common a phase is in chondrites says less of the grains that an analyst chose.
-        flatter = replace(templates, log_prior=templates.log_prior / 2)
-        points = cls(channels, point_noise(channels), flatter, _POINT_SETTINGS, (_POINTS_NOTE,), legend=legend)
+        # What is rare in chondrites may be what an analyst chose.
+        common = templates.without_rarity()
+        points = cls(channels, point_noise(channels), common, _POINT_SETTINGS, (_POINTS_NOTE,), legend=legend)
         return replace(points, kept=points.moments().pure)
 
     def moments(self) -> Moments:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from itertools import product
@@ -48,6 +48,12 @@ class Templates:
     mixture_log_prior: Array
     gauges: tuple[tuple[str, ...], ...]
 
+    def without_rarity(self) -> Templates:
+        """Give all compositions of a phase the log prior of its commonest one."""
+        common = np.full(len(self.phases), -np.inf)
+        np.maximum.at(common, self.phase_of, self.log_prior)
+        return replace(self, log_prior=common[self.phase_of])
+
 
 @cache
 def phase_rules() -> dict[str, Any]:
@@ -84,12 +90,12 @@ def load_templates(
     rows: list[Array] = []
     of, rel_sd, minor_sd, log_prior = [], [], [], []
     for index, rule in enumerate(rules):
-        for vector, total, rarity in _samples(rule, channels):
-            rows.append(_with_minors(vector, rule.get("minor", {})) * total)
+        for sample in _samples(rule, channels):
+            rows.append(_with_minors(sample.composition_wt_pct, sample.minor) * sample.total)
             of.append(index)
             rel_sd.append(rule["rel_sd"])
-            minor_sd.append(composition_vector({el: sd for el, (_, sd) in rule.get("minor", {}).items()}) * total)
-            log_prior.append(rule["log_prior"] + rarity)
+            minor_sd.append(composition_vector({el: sd for el, (_, sd) in sample.minor.items()}) * sample.total)
+            log_prior.append(rule["log_prior"] + sample.rarity)
     compositions, phase_of = np.array(rows), np.array(of)
     pairs, fractions, priors = _mixtures(rules, compositions, phase_of)
     gauges = tuple(tuple(rule.get("gauge", ())) for rule in rules)
@@ -127,16 +133,23 @@ def _rule_of(phase: NewPhase) -> dict[str, Any]:
     }
 
 
-def _samples(rule: Mapping[str, Any], channels: Sequence[str]) -> Iterator[tuple[Array, float, float]]:
-    """Yield compositions (E,) of sum 100, the share of a full total and the series' own log prior.
+@dataclass(frozen=True)
+class _Sample:
+    """A composition (E,) of sum 100, the share of a full total, its minor elements, and how rare it is (log)."""
 
-    Series that `channels` cannot show are left out.
-    """
+    composition_wt_pct: Array
+    total: float
+    minor: Mapping[str, Sequence[float]]
+    rarity: float
+
+
+def _samples(rule: Mapping[str, Any], channels: Sequence[str]) -> Iterator[_Sample]:
+    """Yield the compositions of a phase; series that `channels` cannot show are left out."""
     for series in rule["series"]:
         if set(series.get("needs", ())) <= set(channels):
-            rarity = series.get("log_prior", 0.0)
-            totals = series.get("totals", rule.get("totals", [1.0]))
-            yield from ((vector, total, rarity) for vector, total in product(_series(series), totals))
+            whole = {"totals": [1.0], "minor": {}} | rule | {"log_prior": 0.0} | series
+            for vector, total in product(_series(series), whole["totals"]):
+                yield _Sample(vector, total, whole["minor"], whole["log_prior"])
 
 
 def _composition(end: str | Mapping[str, float]) -> Array:

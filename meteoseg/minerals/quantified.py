@@ -18,6 +18,8 @@ _POINT_RELATIVE_SD = 0.03
 _POINT_OXYGEN_SD_WT_PCT = 2.0
 _FEWEST_PAIRS = 20
 _LEAST_CORRELATION = 0.2
+# Of few pairs, the best of a dozen correlations is some 3 sd from zero by chance.
+_CHANCE_SD = 3.0
 _LARGEST_FRACTION = 1.5
 
 
@@ -94,13 +96,14 @@ def neighbours_are_related(values: NDArray[np.float32]) -> bool:
     planes = np.nan_to_num(values)
     mapped = np.any(planes > 0, axis=0)
     ranks = np.stack([_ranks(plane, mapped) for plane in planes])
-    found = []
+    related = []
     for ahead, behind in ((np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1])):
         both = mapped[ahead] & mapped[behind]
-        if np.count_nonzero(both) >= _FEWEST_PAIRS:
-            pairs = zip(ranks, ranks, strict=True)
-            found.append(max(_correlation(one[ahead][both], other[behind][both]) for one, other in pairs))
-    return not found or min(found) > _LEAST_CORRELATION
+        n_pairs = int(np.count_nonzero(both))
+        if n_pairs >= _FEWEST_PAIRS:
+            alike = max(_correlation(rank[ahead][both], rank[behind][both]) for rank in ranks)
+            related.append(alike > max(_LEAST_CORRELATION, _CHANCE_SD * n_pairs**-0.5))
+    return all(related)
 
 
 def _ranks(plane: NDArray[np.float32], mapped: NDArray[np.bool_]) -> Array:

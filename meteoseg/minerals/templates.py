@@ -147,7 +147,7 @@ def _samples(rule: Mapping[str, Any], channels: Sequence[str]) -> Iterator[_Samp
     """Yield the compositions of a phase; series that `channels` cannot show are left out."""
     for series in rule["series"]:
         if set(series.get("needs", ())) <= set(channels):
-            whole = {"totals": [1.0], "minor": {}} | rule | {"log_prior": 0.0} | series
+            whole: dict[str, Any] = {"totals": [1.0], "minor": {}, **rule, "log_prior": 0.0, **series}
             for vector, total in product(_series(series), whole["totals"]):
                 yield _Sample(vector, total, whole["minor"], whole["log_prior"])
 

@@ -124,7 +124,12 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
 @click.option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/.")
 @click.option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN.")
 @click.option("--standards", type=PathArgument, metavar="DIR", help="Standards, or a calibration.json.")
-@click.option("--phases", type=PathArgument, metavar="LEGEND", help="TOML file that drops or merges phases.")
+@click.option(
+    "--phases",
+    type=PathArgument,
+    metavar="LEGEND",
+    help="TOML file that selects, drops, merges or adds phases; or opaques, CAI, silicates, all.",
+)
 @click.option("--name", help="Name of the section (default: from the folder or file).")
 @click.option("--overwrite", is_flag=True, help="Replace OUT/<name>/ where it exists.")
 @click.option(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
@@ -19,6 +18,11 @@ LAYERS = ("phases", "components")
 OUTSIDE = "outside"
 HOLE = "hole"
 UNCLASSIFIED = "unclassified"
+#: Classes of the layer phases that are no minerals: they are always there.
+NO_MINERALS = (OUTSIDE, HOLE, UNCLASSIFIED)
+
+
+_LARGEST_ID = 255
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,22 @@ class Legend:
             table[label.id] = [int(label.color[start : start + 2], 16) for start in (1, 3, 5)]
         return table
 
+    def with_labels(self, added: Iterable[Label]) -> Legend:
+        """Return the legend with more labels at its end; their ids are given anew, the next free ones.
+
+        Raises
+        ------
+        InputError : a name that the legend has, or more than 255 ids.
+        """
+        labels = list(self.labels)
+        for label in added:
+            if label.name in {known.name for known in labels}:
+                raise InputError(f"Phase '{label.name}' is in the legend already: give the new one another name.")
+            labels.append(replace(label, id=max(known.id for known in labels) + 1))
+        if labels[-1].id > _LARGEST_ID:
+            raise InputError(f"The legend would have {labels[-1].id} ids: at most {_LARGEST_ID} fit in a label image.")
+        return replace(self, labels=tuple(labels))
+
     def keep(self, names: tuple[str, ...]) -> Legend:
         """Return the legend with only `names` (unknown ones raise)."""
         wanted = {self[name].name for name in names}
@@ -138,71 +158,3 @@ def write_legend_csv(path: Path, *legends: Legend) -> None:
             for label in legend.labels:
                 density = "" if label.density_g_cm3 is None else label.density_g_cm3
                 writer.writerow([legend.layer, label.id, label.name, label.color, density])
-
-
-@dataclass(frozen=True)
-class LegendEdit:
-    """A user's change of the phase legend: phases to drop, and phases to merge under another name.
-
-    Read from a TOML file::
-
-        drop = ["hibonite", "grossite"]
-
-        [merge]
-        "Fe-Ni metal" = ["kamacite", "taenite"]
-    """
-
-    drop: tuple[str, ...] = ()
-    merge: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: Path) -> LegendEdit:
-        """Read a legend file; names are checked against the shipped legend when it is applied."""
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"Legend file {path} does not exist.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"Legend file {path} is not valid TOML: {error}.") from error
-        unknown = set(data) - {"drop", "merge"}
-        if unknown:
-            raise InputError(f"Legend file {path} has the unknown key '{sorted(unknown)[0]}': use drop and [merge].")
-        drop, merge = data.get("drop", []), data.get("merge", {})
-        lists = [drop, *merge.values()] if isinstance(merge, dict) else [None]
-        if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
-            raise InputError(
-                f"Legend file {path} is not understood: write drop = [names], and under [merge] NEW = [names]."
-            )
-        return cls(tuple(drop), {name: tuple(parts) for name, parts in merge.items()})
-
-    def apply(self, legend: Legend) -> tuple[Legend, NDArray[np.uint8]]:
-        """Return the edited legend and a look-up table from old ids to new ids.
-
-        Dropped phases become ``unclassified``; merged ones take the id of the first part and the new name.
-
-        Raises
-        ------
-        UnknownNameError : a phase that the legend lacks.
-        InputError : a phase is named twice, or a merge lists none or takes the name of another phase.
-        """
-        named = [*self.drop, *(part for parts in self.merge.values() for part in parts)]
-        twice = next((name for name in named if named.count(name) > 1), None)
-        if twice is not None:
-            raise InputError(f"Legend edit names '{twice}' twice: drop a phase, or merge it once.")
-        table = np.arange(max(legend.ids) + 1, dtype=np.uint8)
-        gone: set[str] = set()
-        renamed: dict[str, str] = {}
-        for name in self.drop:
-            table[legend[name].id] = legend[UNCLASSIFIED].id
-            gone.add(name)
-        for new_name, parts in self.merge.items():
-            if not parts:
-                raise InputError(f"Legend merge '{new_name}' lists no phases: name at least one.")
-            first = legend[parts[0]]
-            for part in parts:
-                table[legend[part].id] = first.id
-            gone.update(parts[1:])
-            renamed[first.name] = new_name
-        kept = [label for label in legend.labels if label.name not in gone]
-        labels = tuple(replace(label, name=renamed.get(label.name, label.name)) for label in kept)
-        return Legend(legend.layer, labels), table

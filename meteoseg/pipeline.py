@@ -20,7 +20,8 @@ from meteoseg.errors import InputError, PixelSizeError
 from meteoseg.illustrate import chemistry_pictures, pictures
 from meteoseg.inference import Inputs, Runner
 from meteoseg.io import BandWriter, check_values, open_section, read_labels
-from meteoseg.legend import HOLE, OUTSIDE, UNCLASSIFIED, Legend, LegendEdit, default_legend, write_legend_csv
+from meteoseg.legend import Legend, default_legend, write_legend_csv
+from meteoseg.legendedit import NO_EDIT, LegendEdit
 from meteoseg.measure import (
     CHEMISTRY_CSV,
     CHONDRULES_CSV,
@@ -50,7 +51,6 @@ from meteoseg.segmenting import LabelImages, PhaseMaker, Scratch, Segmenter, row
 
 DEFAULT_MODEL = "chondrite"
 REPORT_HTML = "report.html"
-_PROTECTED = (OUTSIDE, HOLE, UNCLASSIFIED)
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,8 @@ def segment(
     source : section, stack of channel expressions (those of the model's card), or a path to open.
     model : shipped name, weights file, training folder, or a loaded model.
     standards : folder of maps of standards, or a calibration file: phases then come from the chemistry.
-    legend : TOML file (or `LegendEdit`) that drops or merges phases.
+    legend : TOML file (or `LegendEdit`) that selects, drops, merges or adds phases, or the name of a preset
+        (opaques, CAI, silicates, all).
     out : parent folder; None keeps the result in a temporary folder until `Result.save`.
     name : of the result folder; default: the section's name.
     overwrite : replace a result folder that is not empty.
@@ -236,11 +237,12 @@ def _check(
     grid_um = options["chondrule_pixel_um"]
     if grid_um is not None and not 0 < grid_um < np.inf:
         raise PixelSizeError(f"Chondrules cannot be sought on pixels of {grid_um} um: give a positive size.")
-    phases, phase_table = _edited_phases(legend)
+    edit = _legend_edit(legend)
+    phases, phase_table = edit.apply(default_legend("phases"))
     loaded = model if isinstance(model, Model) else load_model(model)
     Inputs(opened).check(loaded.card)
     section = replace(section, notes=(*section.notes, *check_values(section)))
-    phase_maker = choose_phase_maker(section, standards)
+    phase_maker = choose_phase_maker(section, standards, edit)
     inputs = Inputs(section if isinstance(opened, Section) else replace(opened, section=section))
     parameters = {
         "standards": None if standards is None else str(standards),
@@ -253,14 +255,10 @@ def _check(
     return _Plan(section, inputs, loaded, phase_maker, legends, phase_table, parameters, runner, keep, steps)
 
 
-def _edited_phases(legend: Path | str | LegendEdit | None) -> tuple[Legend, NDArray[np.uint8]]:
+def _legend_edit(legend: Path | str | LegendEdit | None) -> LegendEdit:
     if legend is None:
-        return LegendEdit().apply(default_legend("phases"))
-    edit = legend if isinstance(legend, LegendEdit) else LegendEdit.read(Path(legend))
-    for part in (*edit.drop, *(part for parts in edit.merge.values() for part in parts)):
-        if part in _PROTECTED:
-            raise InputError(f"Phase '{part}' cannot be dropped or merged: it is not a mineral.")
-    return edit.apply(default_legend("phases"))
+        return NO_EDIT
+    return legend if isinstance(legend, LegendEdit) else LegendEdit.read(Path(legend))
 
 
 def _make(plan: _Plan, target: Path) -> Path:

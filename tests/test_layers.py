@@ -17,7 +17,7 @@ PACKAGE = Path(meteoseg.__file__).parent
 LEVELS = {
     name: level
     for level, names in {
-        0: "_version errors legend section grid elements syntax expressions sampling mineraldata",
+        0: "_version errors legend legendedit section grid elements syntax expressions sampling mineraldata",
         1: "io register channels simulate minerals tiles stitch resample instances labelling objects "
         "stereology modes metrics scores certainty classify report output provenance measure labeltables evaluate "
         "fetch",
@@ -54,7 +54,8 @@ FLOW = {
 }
 #: Level 0 is ordered by itself: each may import those before it.
 ORDER_0 = [
-    "_version", "errors", "grid", "elements", "syntax", "expressions", "legend", "sampling", "section", "mineraldata",
+    "_version", "errors", "grid", "elements", "syntax", "expressions", "legend", "legendedit", "sampling", "section",
+    "mineraldata",
 ]  # fmt: skip
 
 

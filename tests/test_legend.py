@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.legend import LegendEdit, default_legend, read_legend_csv, write_legend_csv
+from meteoseg.errors import InputError
+from meteoseg.legend import Label, default_legend, read_legend_csv, write_legend_csv
 
 PHASES = default_legend("phases")
 
@@ -27,42 +27,11 @@ def test_a_written_legend_reads_back(tmp_path: Path) -> None:
         ]
 
 
-def test_an_edit_drops_and_merges(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text('drop = ["hibonite"]\n[merge]\n"Fe-Ni metal" = ["kamacite", "taenite"]\n', encoding="utf-8")
-    legend, table = LegendEdit.read(path).apply(PHASES)
-    assert table[PHASES["taenite"].id] == table[PHASES["kamacite"].id] == legend["Fe-Ni metal"].id
-    assert table[PHASES["hibonite"].id] == PHASES["unclassified"].id
-    assert {"hibonite", "kamacite", "taenite"}.isdisjoint(legend.names)
-    assert {int(new) for new in table[list(PHASES.ids)]} <= set(legend.ids)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ['drop = "hibonite"', "drop = [3]", "merge = 4", '[merge]\nmetal = "kamacite"', "[merge]\nmetal = [1]"],
-)
-def test_edits_of_a_wrong_kind_are_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="is not understood"):
-        LegendEdit.read(path)
-
-
-@pytest.mark.parametrize(
-    "edit",
-    [
-        LegendEdit(drop=("kamacite",), merge={"metal": ("kamacite", "taenite")}),
-        LegendEdit(merge={"metal": ("kamacite", "taenite"), "opaque": ("taenite", "troilite")}),
-        LegendEdit(drop=("kamacite", "kamacite")),
-    ],
-)
-def test_a_phase_named_twice_is_refused(edit: LegendEdit) -> None:
-    with pytest.raises(InputError, match=r"names '(kamacite|taenite)' twice"):
-        edit.apply(PHASES)
-
-
-def test_names_that_clash_or_are_unknown() -> None:
-    with pytest.raises(InputError, match="an id or a name twice"):
-        LegendEdit(merge={"olivine": ("kamacite", "taenite")}).apply(PHASES)
-    with pytest.raises(UnknownNameError, match=r"Unknown phase 'olivin'\. Did you mean 'olivine'"):
-        LegendEdit(drop=("olivin",)).apply(PHASES)
+def test_labels_are_added_at_the_end_with_ids_of_their_own() -> None:
+    grown = PHASES.with_labels([Label(0, "djerfisherite", "#aa8800"), Label(0, "perryite", "#112233", 7.0)])
+    assert grown.labels[: len(PHASES.labels)] == PHASES.labels
+    assert [grown["djerfisherite"].id, grown["perryite"].id] == [max(PHASES.ids) + 1, max(PHASES.ids) + 2]
+    with pytest.raises(InputError, match="'olivine' is in the legend already"):
+        PHASES.with_labels([Label(0, "olivine", "#aa8800")])
+    with pytest.raises(InputError, match="at most 255 fit in a label image"):
+        PHASES.with_labels([Label(0, f"phase {number}", "#aa8800") for number in range(250)])

@@ -15,7 +15,9 @@ from meteoseg.channels import ABSENT
 from meteoseg.errors import ChannelError, InputError, OutputExistsError, PixelSizeError, UnknownNameError
 from meteoseg.inference import choose_grid, describe_grid
 from meteoseg.io import read_labels
-from meteoseg.legend import LegendEdit, default_legend, read_legend_csv
+from meteoseg.legend import default_legend, read_legend_csv
+from meteoseg.legendedit import LegendEdit, NewPhase
+from meteoseg.minerals.formula import formula_wt_pct
 from meteoseg.models import Model, ModelCard, NetworkCard
 from meteoseg.pipeline import Result, segment
 from meteoseg.section import Section
@@ -174,6 +176,40 @@ def test_a_user_legend_merges_phases(tmp_path: Path) -> None:
     assert "olivine" not in read_legend_csv(result.folder / "legend.csv")["phases"].names
     with pytest.raises(InputError, match="cannot be dropped"):
         segment(painted_section()[0], threshold_model(), legend=LegendEdit(drop=("hole",)))
+
+
+def test_a_preset_joins_what_it_leaves_out(tmp_path: Path) -> None:
+    result = segment(painted_section()[0], threshold_model(), out=tmp_path, legend="opaques")
+    names = set(result.modes().query("layer == 'phases' and area_px > 0")["name"])
+    assert "other phases" in names
+    assert not names & {"olivine", "low-Ca pyroxene"}
+    written = read_legend_csv(result.folder / "legend.csv")["phases"]
+    assert set(np.unique(result.phases).tolist()) <= set(written.ids)
+    assert written["other phases"].id == max(default_legend("phases").ids) + 1
+
+
+def test_a_network_cannot_find_a_new_phase() -> None:
+    edit = LegendEdit(new=(NewPhase("djerfisherite", "#aa8800", (("K6Fe24S26Cl",),)),))
+    with pytest.raises(InputError, match="no calibrated chemistry: give --standards or wt% maps"):
+        segment(painted_section()[0], threshold_model(), legend=edit)
+
+
+def test_a_new_phase_is_in_the_labels_and_the_legend(tmp_path: Path) -> None:
+    wt = {name: np.zeros((24, 33), np.float32) for name in ("Fe", "Mg", "Si", "S", "K", "Cl")}
+    for window, formula in ((np.s_[:, :15], "Mg1.6Fe0.4SiO4"), (np.s_[:, 15:], "K6Fe24S26Cl")):
+        for name, value in formula_wt_pct(formula).items():
+            if name in wt:
+                wt[name][window] = value
+    section = Section.from_arrays("A", wt, units=dict.fromkeys(wt, "wt%"), pixel_size_um=1.0)
+    edit = LegendEdit(new=(NewPhase("djerfisherite", "#aa8800", (("K6Fe24S26Cl",),), 3.7),))
+    whole = threshold_model()
+    model = Model(ModelCard("phases", whole.card.networks[1:]), {"fine": whole.networks["fine"]}, Path("m"), "0")
+    result = segment(section, model, out=tmp_path, legend=edit)
+    written = read_legend_csv(result.folder / "legend.csv")["phases"]
+    assert np.all(result.phases[:, 16:] == written["djerfisherite"].id)
+    assert np.all(result.phases[:, :14] == written["olivine"].id)
+    row = result.modes().query("layer == 'phases' and name == 'djerfisherite'").iloc[0]
+    assert row["wt_pct"] == pytest.approx(100 * 18 * 3.7 / (18 * 3.7 + 15 * written["olivine"].density_g_cm3), abs=1)
 
 
 def test_a_model_without_phases_leaves_that_layer_out() -> None:

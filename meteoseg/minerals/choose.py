@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from meteoseg.elements import BSE
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
+from meteoseg.legendedit import NO_EDIT, LegendEdit
 from meteoseg.minerals.calibration import Calibration
 from meteoseg.minerals.classifier import Identified, PhaseClassifier
 from meteoseg.minerals.fitted import refine_gains
+from meteoseg.minerals.quantified import check_percent
 from meteoseg.minerals.smoothing import REACH_PX
 from meteoseg.minerals.standards import calibrate
+from meteoseg.minerals.templates import phase_rules
 from meteoseg.sampling import sample_pixels
 from meteoseg.section import Section
 
@@ -60,34 +63,51 @@ def _masked_box(section: Section, window: Window) -> Window | None:
     return Window(window.row + int(rows[0]), window.col + int(cols[0]), height, width)
 
 
-def choose_phase_maker(section: Section, standards: Path | str | None) -> ChemicalPhases | None:
+def choose_phase_maker(
+    section: Section, standards: Path | str | None, edit: LegendEdit = NO_EDIT
+) -> ChemicalPhases | None:
     """Return the chemical classifier where standards, or quantified maps, allow one; None: ask the network.
 
     Parameters
     ----------
     standards : folder of maps of standards, or a calibration file of ``meteoseg calibrate``.
+    edit : the user's legend: phases it drops are not compared, phases it adds are.
 
     Raises
     ------
-    InputError : no such standards, or display images where counts are needed.
+    InputError : no such standards, display images where counts are needed, fractions where wt% are, new phases
+        without chemistry.
     ChannelError : fewer than three elements are calibrated.
     """
     if standards is not None:
-        return _from_standards(section, Path(standards))
+        return _from_standards(section, Path(standards), edit)
     elements = [name for name, channel in section.channels.items() if channel.unit == "wt%" and name != BSE]
     if len(elements) < _FEWEST_ELEMENTS:
+        if edit.new:
+            raise InputError(
+                f"Phase '{edit.new[0].name}' of the legend is defined by formulas, and '{section.name}' has no "
+                "calibrated chemistry: give --standards or wt% maps, or leave the phase out."
+            )
         return None
     rows, cols = (max(0, (length - _NOISE_SAMPLE_PX) // 2) for length in section.shape)
     middle = Window(rows, cols, *(min(length, _NOISE_SAMPLE_PX) for length in section.shape))
-    classifier = PhaseClassifier.from_wt_pct(section.read(elements, middle), elements)
+    sample = section.read(elements, middle)
+    check_percent(sample, section.name)
+    classifier = PhaseClassifier.from_wt_pct(sample, elements, phases=_compared(edit), new=edit.new)
     return ChemicalPhases(classifier, "quantified maps (wt%)", classifier.notes)
 
 
-def _from_standards(section: Section, standards: Path) -> ChemicalPhases:
+def _compared(edit: LegendEdit) -> tuple[str, ...]:
+    return edit.candidates([*(rule["name"] for rule in phase_rules()["phase"]), *(phase.name for phase in edit.new)])
+
+
+def _from_standards(section: Section, standards: Path, edit: LegendEdit) -> ChemicalPhases:
     if not standards.exists():
         raise InputError(f"{standards} does not exist: --standards takes a folder of standards or a calibration.json.")
     calibration = calibrate(standards) if standards.is_dir() else Calibration.from_json(standards)
-    classifier = PhaseClassifier.from_calibration(calibration, section.channel_names)
+    classifier = PhaseClassifier.from_calibration(
+        calibration, section.channel_names, phases=_compared(edit), new=edit.new
+    )
     for name in classifier.channels:
         if section.channels[name].unit in ("display", "wt%"):
             raise InputError(

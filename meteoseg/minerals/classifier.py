@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from meteoseg.errors import ChannelError
 from meteoseg.grid import Window
 from meteoseg.legend import UNCLASSIFIED, Legend, default_legend
+from meteoseg.legendedit import LegendEdit, NewPhase
 from meteoseg.minerals.alpha import ELEMENTS
 from meteoseg.minerals.calibration import FEWEST_CHANNELS, Calibration
 from meteoseg.minerals.likelihood import (
@@ -23,12 +24,15 @@ from meteoseg.minerals.likelihood import (
     template_moments,
 )
 from meteoseg.minerals.parallel import over_tiles
-from meteoseg.minerals.quantified import estimate_noise
+from meteoseg.minerals.quantified import estimate_noise, neighbours_are_related, point_noise
 from meteoseg.minerals.rejection import misfit_bound
 from meteoseg.minerals.search import Search
 from meteoseg.minerals.smoothing import REACH_PX, smooth_posterior
 from meteoseg.minerals.templates import Templates, load_templates
 
+_POINTS_NOTE = (
+    "Adjacent pixels are unrelated, as in a table of point analyses: each was named by itself, without its neighbours."
+)
 
 @dataclass(frozen=True)
 class ClassifierSettings:
@@ -38,11 +42,13 @@ class ClassifierSettings:
     coupling : log-probability per neighbour of the same phase (0 = every pixel by itself).
     lost_share : share of the pixels of known minerals that may become `unclassified`; it sets how badly a pixel may
         fit (`PhaseClassifier.misfit_bound`). More of it finds more foreign minerals.
+    largest_misfit : mean squared residual over variance that a pixel may have, instead of what `lost_share` sets.
     """
 
     stray_wt_pct: float = 0.3
     coupling: float = 0.5
-    lost_share: float = 0.001
+    lost_share: float = 0.0001
+    largest_misfit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,10 @@ class _Part:
     misfit: Floats
 
 
+# Of point analyses, the steps between sampled compositions are the larger part of the misfit: a wider bound.
+_POINT_SETTINGS = ClassifierSettings(coupling=0.0, largest_misfit=10.0)
+
+
 @dataclass(frozen=True)
 class PhaseClassifier:
     """Classify pixels by the likelihood of their values over the compositions of rules/phases.toml.
@@ -102,30 +112,50 @@ class PhaseClassifier:
 
     @classmethod
     def from_calibration(
-        cls, calibration: Calibration, channel_names: Sequence[str], *, phases: Sequence[str] | None = None
+        cls,
+        calibration: Calibration,
+        channel_names: Sequence[str],
+        *,
+        phases: Sequence[str] | None = None,
+        new: tuple[NewPhase, ...] = (),
     ) -> PhaseClassifier:
         """Classify counts with a calibration.
+
+        `phases` are the names to compare (None: all); `new` are phases of the user's, for which the legend grows.
 
         Raises
         ------
         ChannelError : fewer than three elements of the section are calibrated.
         UnknownNameError : `phases` names a phase without composition.
+        InputError : a formula of a new phase does not parse.
         """
         channels = calibration.usable(channel_names)
         ignored = [name for name in channel_names if name not in channels]
         notes = (f"Not calibrated and not used for minerals: {', '.join(ignored)}.",) if ignored else ()
-        return cls(channels, calibration, load_templates(channels, _tuple(phases)), notes=calibration.notes + notes)
+        templates = load_templates(channels, _tuple(phases), new)
+        legend = LegendEdit(new=new).extended(default_legend("phases"))
+        return cls(channels, calibration, templates, notes=calibration.notes + notes, legend=legend)
 
     @classmethod
     def from_wt_pct(
-        cls, sample: NDArray[np.float32], channel_names: Sequence[str], *, phases: Sequence[str] | None = None
+        cls,
+        sample: NDArray[np.float32],
+        channel_names: Sequence[str],
+        *,
+        phases: Sequence[str] | None = None,
+        new: tuple[NewPhase, ...] = (),
     ) -> PhaseClassifier:
         """Classify quantified maps; `sample` (C, H, W) is a part of them from which the noise is measured.
+
+        Where adjacent pixels have nothing to do with each other (a table of point analyses laid out as a map),
+        every pixel stands for itself: no neighbours, no mixtures, the errors of point analyses.
+        `phases` and `new` as in `from_calibration`.
 
         Raises
         ------
         ChannelError : fewer than three channels are elements.
         UnknownNameError : `phases` names a phase without composition.
+        InputError : a formula of a new phase does not parse.
         """
         channels = tuple(name for name in channel_names if name in ELEMENTS)
         if len(channels) < FEWEST_CHANNELS:
@@ -133,7 +163,14 @@ class PhaseClassifier:
                 f"Minerals need at least {FEWEST_CHANNELS} element maps; got {', '.join(channel_names)}."
             )
         chosen = np.stack([sample[list(channel_names).index(name)] for name in channels])
-        return cls(channels, estimate_noise(chosen, channels), load_templates(channels, _tuple(phases)))
+        templates = load_templates(channels, _tuple(phases), new)
+        legend = LegendEdit(new=new).extended(default_legend("phases"))
+        if neighbours_are_related(chosen):
+            return cls(channels, estimate_noise(chosen, channels), templates, legend=legend)
+        # What is rare in chondrites may be what an analyst chose.
+        common = templates.without_rarity()
+        points = cls(channels, point_noise(channels), common, _POINT_SETTINGS, (_POINTS_NOTE,), legend=legend)
+        return replace(points, kept=points.moments().pure)
 
     def moments(self) -> Moments:
         """Expected values of all templates in `channels`."""
@@ -218,6 +255,8 @@ class PhaseClassifier:
     @cached_property
     def misfit_bound(self) -> float:
         """Mean squared residual over variance above which a pixel is `unclassified`."""
+        if self.settings.largest_misfit is not None:
+            return self.settings.largest_misfit
         return misfit_bound(self.search, self.settings.lost_share, counts=isinstance(self.response, Calibration))
 
     def _work_on(self, planes: Floats, tile: Window) -> _Part:

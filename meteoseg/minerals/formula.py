@@ -9,28 +9,47 @@ from collections.abc import Mapping, Sequence
 from meteoseg.elements import ATOMIC_WEIGHT
 from meteoseg.errors import InputError, UnknownNameError
 
+# Parts of a formula, as in CaSO4.2H2O: a decimal point before water is no decimal point.
+_PART = re.compile(r"[·•*]|\.(?=\d*\.?\d*H2O$)")
+_COEFFICIENT = re.compile(r"\d*\.?\d*")
 _TOKEN = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)|(\()|\)(\d*\.?\d*)|(.)")
 
 
 def parse_formula(formula: str) -> dict[str, float]:
-    """Count the atoms of a chemical formula with decimal subscripts and parentheses.
+    """Count the atoms of a chemical formula with decimal subscripts, parentheses and water of crystallisation.
 
     Parameters
     ----------
-    formula : such as ``Mg1.8Fe0.2SiO4`` or ``Ca5(PO4)3Cl``.
+    formula : such as ``Mg1.8Fe0.2SiO4``, ``Ca5(PO4)3Cl`` or ``CaSO4.2H2O`` (also with a raised dot or ``*``).
 
     Raises
     ------
-    InputError : the text is empty, has unbalanced parentheses or other characters.
+    InputError : the text is empty, has unbalanced parentheses or other characters, or holds no atoms.
     UnknownNameError : a symbol is not an element of `meteoseg.elements`.
 
     Examples
     --------
     >>> parse_formula("Ca5(PO4)3Cl")
     {'Ca': 5.0, 'P': 3.0, 'O': 12.0, 'Cl': 1.0}
+    >>> parse_formula("CaSO4.2H2O")
+    {'Ca': 1.0, 'S': 1.0, 'O': 6.0, 'H': 4.0}
     """
+    first, *others = _PART.split(formula.strip())
+    atoms: defaultdict[str, float] = defaultdict(float, _atoms_of(first, formula))
+    for part in others:
+        coefficient = _COEFFICIENT.match(part)
+        number = coefficient[0] if coefficient else ""
+        for element, count in _atoms_of(part[len(number) :], formula).items():
+            atoms[element] += _number(number) * count
+    if not any(atoms.values()):
+        raise _bad_formula(formula)
+    return dict(atoms)
+
+
+def _atoms_of(part: str, formula: str) -> dict[str, float]:
+    """Count the atoms of one part of `formula`."""
     stack: list[defaultdict[str, float]] = [defaultdict(float)]
-    for symbol, count, opening, group_count, other in _TOKEN.findall(formula.strip()):
+    for symbol, count, opening, group_count, other in _TOKEN.findall(part):
         if symbol:
             if symbol not in ATOMIC_WEIGHT:
                 raise UnknownNameError.of("element", symbol, ATOMIC_WEIGHT)

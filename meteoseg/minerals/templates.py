@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from itertools import product
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.errors import UnknownNameError
+from meteoseg.errors import InputError, MeteosegError, UnknownNameError
 from meteoseg.legend import HOLE
+from meteoseg.legendedit import NewPhase
 from meteoseg.minerals.alpha import ELEMENTS, Array, composition_vector
-from meteoseg.minerals.formula import formula_wt_pct, mix_formulas
+from meteoseg.minerals.formula import formula_wt_pct, mix_formulas, parse_formula
 
 Ints = NDArray[np.int64]
 
@@ -47,6 +48,12 @@ class Templates:
     mixture_log_prior: Array
     gauges: tuple[tuple[str, ...], ...]
 
+    def without_rarity(self) -> Templates:
+        """Give all compositions of a phase the log prior of its commonest one."""
+        common = np.full(len(self.phases), -np.inf)
+        np.maximum.at(common, self.phase_of, self.log_prior)
+        return replace(self, log_prior=common[self.phase_of])
+
 
 @cache
 def phase_rules() -> dict[str, Any]:
@@ -56,17 +63,21 @@ def phase_rules() -> dict[str, Any]:
 
 
 @cache
-def load_templates(channels: tuple[str, ...], phases: tuple[str, ...] | None = None) -> Templates:
+def load_templates(
+    channels: tuple[str, ...], phases: tuple[str, ...] | None = None, new: tuple[NewPhase, ...] = ()
+) -> Templates:
     """Sample the compositions of all phases that `channels` can show.
 
     Parameters
     ----------
     channels : element symbols of the maps at hand; a phase that needs another map is left out.
-    phases : names to keep (default: all of rules/phases.toml); `hole` always stays.
+    phases : names to keep (default: all of rules/phases.toml, and `new`); `hole` always stays.
+    new : phases that a user defines.
 
     Raises
     ------
     UnknownNameError : a name of `phases` has no composition in rules/phases.toml.
+    InputError : a formula of a new phase does not parse, or names an unknown element.
 
     Examples
     --------
@@ -74,18 +85,17 @@ def load_templates(channels: tuple[str, ...], phases: tuple[str, ...] | None = N
     >>> templates.phases
     ('olivine', 'troilite', 'hole')
     """
-    rules = _chosen_rules(channels, phases)
+    rules = _chosen_rules(channels, phases, [_rule_of(phase) for phase in new])
     names = tuple(rule["name"] for rule in rules)
     rows: list[Array] = []
     of, rel_sd, minor_sd, log_prior = [], [], [], []
     for index, rule in enumerate(rules):
-        vectors = [vector for series in rule["series"] for vector in _series(series)]
-        for vector, total in product(vectors, rule.get("totals", [1.0])):
-            rows.append(_with_minors(vector, rule.get("minor", {})) * total)
+        for sample in _samples(rule, channels):
+            rows.append(_with_minors(sample.composition_wt_pct, sample.minor) * sample.total)
             of.append(index)
             rel_sd.append(rule["rel_sd"])
-            minor_sd.append(composition_vector({el: sd for el, (_, sd) in rule.get("minor", {}).items()}) * total)
-            log_prior.append(rule["log_prior"])
+            minor_sd.append(composition_vector({el: sd for el, (_, sd) in sample.minor.items()}) * sample.total)
+            log_prior.append(rule["log_prior"] + sample.rarity)
     compositions, phase_of = np.array(rows), np.array(of)
     pairs, fractions, priors = _mixtures(rules, compositions, phase_of)
     gauges = tuple(tuple(rule.get("gauge", ())) for rule in rules)
@@ -95,14 +105,51 @@ def load_templates(channels: tuple[str, ...], phases: tuple[str, ...] | None = N
     )  # fmt: skip
 
 
-def _chosen_rules(channels: Sequence[str], phases: Sequence[str] | None) -> list[dict[str, Any]]:
-    rules = phase_rules()["phase"]
+def _chosen_rules(
+    channels: Sequence[str], phases: Sequence[str] | None, new: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    rules = [*phase_rules()["phase"], *new]
     known = [rule["name"] for rule in rules]
     for name in phases or ():
         if name not in known:
             raise UnknownNameError.of("phase with a composition", name, known)
     wanted = set(known if phases is None else phases) | {HOLE}
     return [rule for rule in rules if rule["name"] in wanted and set(rule.get("needs", ())) <= set(channels)]
+
+
+def _rule_of(phase: NewPhase) -> dict[str, Any]:
+    """Write a user's phase as a table of rules/phases.toml; its formulas must parse."""
+    try:
+        for formula in (*(formula for ends in phase.series for formula in ends), *(el for el, _, _ in phase.minor)):
+            parse_formula(formula)
+    except MeteosegError as error:
+        raise InputError(f"Phase '{phase.name}' of the legend file: {error}") from error
+    return {
+        "name": phase.name,
+        "log_prior": phase.log_prior,
+        "rel_sd": phase.rel_sd,
+        "minor": {element: (mean, sd) for element, mean, sd in phase.minor},
+        "series": [{"ends": ends, "divisions": phase.divisions} for ends in phase.series],
+    }
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A composition (E,) of sum 100, the share of a full total, its minor elements, and how rare it is (log)."""
+
+    composition_wt_pct: Array
+    total: float
+    minor: Mapping[str, Sequence[float]]
+    rarity: float
+
+
+def _samples(rule: Mapping[str, Any], channels: Sequence[str]) -> Iterator[_Sample]:
+    """Yield the compositions of a phase; series that `channels` cannot show are left out."""
+    for series in rule["series"]:
+        if set(series.get("needs", ())) <= set(channels):
+            whole: dict[str, Any] = {"totals": [1.0], "minor": {}, **rule, "log_prior": 0.0, **series}
+            for vector, total in product(_series(series), whole["totals"]):
+                yield _Sample(vector, total, whole["minor"], whole["log_prior"])
 
 
 def _composition(end: str | Mapping[str, float]) -> Array:
@@ -118,12 +165,14 @@ def _series(series: Mapping[str, Any]) -> Iterator[Array]:
     if len(ends) == 1:
         yield _composition(ends[0])
         return
+    added = series.get("added", ())
+    extras = list(product(*(extra["fractions"] for extra in added)))
     low, high = series.get("range", (0.0, 1.0))
-    added = series.get("added", {"fractions": [0.0]})
-    for last, extra in product(np.linspace(low, high, divisions + 1), added["fractions"]):
+    for last, extra in product(np.linspace(low, high, divisions + 1), extras):
         if isinstance(ends[0], str):
-            formulas = [*ends, added.get("formula", ends[0])]
-            yield composition_vector(mix_formulas(formulas, [(1 - last) * (1 - extra), last * (1 - extra), extra]))
+            rest = 1 - sum(extra)
+            formulas = [*ends, *(one["formula"] for one in added)]
+            yield composition_vector(mix_formulas(formulas, [(1 - last) * rest, last * rest, *extra]))
         else:
             yield (1 - last) * _composition(ends[0]) + last * _composition(ends[1])
 

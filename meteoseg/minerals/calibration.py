@@ -37,6 +37,8 @@ class ChannelResponse:
     ones_missing : the file stores a count of 1 as 0.
     relative_sd : of the sensitivity, one standard deviation.
     source : where the sensitivity comes from.
+    background_sd : sd (counts) of the background of one material about that line.
+    background_per_z_sd, dead_time_sd : standard errors; 0 where nobody measured them.
     """
 
     sensitivity: float
@@ -46,11 +48,18 @@ class ChannelResponse:
     ones_missing: bool = False
     relative_sd: float = 0.1
     source: str = "given"
+    background_sd: float = 0.0
+    background_per_z_sd: float = 0.0
+    dead_time_sd: float = 0.0
 
 
 @dataclass(frozen=True)
 class StandardCheck:
-    """One standard against the fitted calibration: `residual_sd` is its misfit in standard deviations."""
+    """One standard and element against the fitted calibration.
+
+    wt_pct : 0 where the counts are background; counts, counts_sd : stored mean per pixel and its standard error;
+    fitted_counts : of the calibration; residual_sd : misfit in standard deviations; mean_z : of the standard.
+    """
 
     standard: str
     element: str
@@ -58,13 +67,16 @@ class StandardCheck:
     counts: float
     fitted_counts: float
     residual_sd: float
+    counts_sd: float = 0.0
+    mean_z: float = 0.0
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Response of every calibrated element, with the checks and remarks of the fit.
 
-    `kind` is ``standards``, ``self-calibrated`` or ``given`` (a hand-written file).
+    `kind` is ``standards``, ``self-calibrated`` or ``given`` (a hand-written file); `suspects` names the standards
+    that contradict the others and were left out.
 
     Examples
     --------
@@ -77,6 +89,7 @@ class Calibration:
     kind: str = "given"
     checks: tuple[StandardCheck, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    suspects: tuple[str, ...] = ()
 
     def usable(self, channel_names: Sequence[str]) -> tuple[str, ...]:
         """Return the elements of `channel_names` that are calibrated.

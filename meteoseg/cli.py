@@ -216,21 +216,30 @@ def composite(section: Path, preset: str, out: Path, **given: Any) -> None:
 @main.command()
 @click.argument("standards_dir", type=PathArgument)
 @click.option("-o", "--out", type=PathArgument, required=True, metavar="FILE.json", help="Calibration to write.")
-def calibrate(standards_dir: Path, out: Path) -> None:
-    r"""Turn maps of standards into a calibration: counts per wt%, background, dead time.
+@click.option("--figure", type=PathArgument, metavar="PNG", help="Figure to write  [default: FILE.png]")
+def calibrate(standards_dir: Path, out: Path, figure: Path | None) -> None:
+    r"""Turn maps of standards into a calibration: counts per wt%, background, dead time, and a figure of them.
 
     STANDARDS_DIR holds one map per element, a <formula>_mask.tif per standard and compositions.csv.
+    Standards that contradict the others are named and left out.
 
     \b
     Example
       meteoseg calibrate standards/ -o calibration.json
     """
     from meteoseg.minerals.standards import calibrate as run
+    from meteoseg.report.calibrationsheet import calibration_figure, format_calibration
 
+    png = out.with_suffix(".png") if figure is None else figure
+    if png == out:
+        raise InputError(f"{out} cannot be the calibration and its figure: give -o a name that ends in .json.")
     calibration = run(standards_dir)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    for path in (out, png):
+        path.parent.mkdir(parents=True, exist_ok=True)
     calibration.to_json(out)
-    click.echo(f"wrote {out}", err=True)
+    png.write_bytes(calibration_figure(calibration))
+    click.echo(format_calibration(calibration))
+    click.echo(f"wrote {out} and {png}", err=True)
 
 
 @main.command()

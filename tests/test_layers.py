@@ -33,7 +33,7 @@ LEVELS = {
 FLOW = {
     "labelling": {"instances", "resample", "objects"},
     "classify": {"objects"},
-    "report": {"objects"},
+    "report": {"objects", "minerals"},
     "minerals": {"io"},
     "simulate": {"io"},
     "measure": {"io", "objects", "modes", "classify"},

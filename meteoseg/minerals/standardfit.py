@@ -76,7 +76,7 @@ def _net(measured: Measured, true: Array, lines: Sequence[_Line]) -> Net:
     net = (true - background) / measured.factors
     with np.errstate(divide="ignore", invalid="ignore"):
         per_wt = np.where(measured.wt_pct > 0, net / measured.wt_pct, 0.0)
-    return Net(measured.wt_pct, per_wt, measured.mean_sd / np.maximum(net, 1.0), net)
+    return Net(measured.wt_pct, per_wt, measured.mean_sd / np.maximum(net, 1.0), net, measured.factors)
 
 
 def _background_line(measured: Measured, column: int) -> _Line:

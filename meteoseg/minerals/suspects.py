@@ -24,13 +24,15 @@ class Net:
     """Net counts of standards in mapped elements, (S, C) arrays.
 
     per_wt : net counts per wt% after division by the matrix factor (only where `wt_pct` > 0); per_wt_sd : relative
-    counting error; net_per_factor : net counts over the matrix factor, also where the element is absent.
+    counting error; net_per_factor : net counts over the matrix factor, also where the element is absent; factors :
+    the matrix factors.
     """
 
     wt_pct: Array
     per_wt: Array
     per_wt_sd: Array
     net_per_factor: Array
+    factors: Array
 
     @property
     def major(self) -> NDArray[np.bool_]:
@@ -106,10 +108,9 @@ def looks_like(net: Net, row: int, sensitivity: Array) -> int | None:
     `sensitivity` (C,) counts per wt%, 0 where unknown.
     """
     known = sensitivity > 0
-    found = net.net_per_factor[row, known] / sensitivity[known]
     for other in range(len(net.wt_pct)):
+        found = (net.net_per_factor[row] * net.factors[row] / net.factors[other])[known] / sensitivity[known]
         expected = net.wt_pct[other, known]
-        # Matrix factors of another composition differ by some 10 %.
         sd = 0.1 * expected + _FOREIGN_SD_WT_PCT
         if other != row and expected.max(initial=0) > 5 and np.all(np.abs(found - expected) < _SAME_SD * sd):
             return other

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,72 +12,21 @@ from typing import Any
 import click
 
 from meteoseg._version import __version__
-from meteoseg.errors import InputError, MeteosegError
-from meteoseg.options import PathArgument, evaluate_options, finetune_options, open_given, pairs, section_options
+from meteoseg.console import CommandGroup
+from meteoseg.errors import InputError
+from meteoseg.options import (
+    PathArgument,
+    cluster_options,
+    evaluate_options,
+    finetune_options,
+    open_given,
+    pairs,
+    section_options,
+    value_of,
+)
 
 
-def _marked(text: str | None) -> str | None:
-    r"""Make the sign that keeps lines apart of the ``\b`` that raw docstrings hold."""
-    return text.replace("\\b\n", "\b\n") if text else text
-
-
-class _ManyValues(click.Command):
-    """A command whose repeated options also take several values at once: ``--channels Fe=a.tif Mg=b.tif``."""
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **(settings | {"help": _marked(settings.get("help"))}))
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        repeated = {name for param in self.params if getattr(param, "multiple", False) for name in param.opts}
-        argument_first = bool(args) and not args[0].startswith("-")
-        expanded: list[str] = []
-        option, n_values = "", 0
-        for arg in args:
-            if arg.startswith("-"):
-                option, n_values = (arg if arg in repeated else ""), 0
-            elif option:
-                if n_values and ("=" in arg or (option == "--mask" and argument_first)):
-                    expanded.append(option)
-                n_values += 1
-            expanded.append(arg)
-        return super().parse_args(ctx, expanded)
-
-
-class _Group(click.Group):
-    """Commands whose errors are one line and an exit code."""
-
-    command_class = _ManyValues
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **(settings | {"help": _marked(settings.get("help"))}))
-
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
-        extra.pop("standalone_mode", None)
-        if args is None:  # the real command line: being terminated cleans up as Ctrl-C does
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        try:
-            code = super().main(args, prog_name, standalone_mode=False, **extra)
-        except click.Abort:
-            click.echo("meteoseg: interrupted", err=True)
-            sys.exit(130)
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message())
-            sys.exit(2)
-        except click.ClickException as error:
-            _fail(error.format_message())
-        except MeteosegError as error:
-            _fail(str(error))
-        except OSError as error:
-            _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str) -> None:
-    click.echo(f"meteoseg: error: {' '.join(message.split())}", err=True)
-    sys.exit(2)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="meteoseg")
 def main() -> None:
     r"""Minerals, chondrules, modal abundances and a chondrite group from SEM maps of a meteorite section.
@@ -296,6 +242,32 @@ def finetune(section: Path, labels: Path, out: Path, **given: Any) -> None:
         overwrite=given["overwrite"],
         progress=True,
     )
+    click.echo(done.summary())
+
+
+@main.command()
+@section_options
+@cluster_options
+def cluster(section: Path, out: Path, **given: Any) -> None:
+    r"""Sort pixels without a network or standards: clusters, unmixing, rules, a forest from scribbles.
+
+    Writes phases.ome.tif, legend.csv and modes.csv into OUT/<section name>/, as segment does.
+
+    \b
+    Examples
+      meteoseg cluster maps/ -o results --method gmm
+      meteoseg cluster maps/ -o results --method kmeans --classes 10 --use Fe "Mg / (Mg + Fe)" S
+      meteoseg cluster maps/ -o results --method rules --rules rules.toml
+      meteoseg cluster maps/ -o results --method forest --scribbles drawn.tif --class 1=olivine 2=troilite
+    """
+    from meteoseg.clustering import ClusterOptions
+    from meteoseg.clustering import cluster as run
+
+    names = {value_of(key): name for key, name in pairs(given["names"], "--class", "VALUE=NAME").items()}
+    keys = ("method", "use", "classes", "rules", "scribbles", "seed")
+    options = ClusterOptions(**{key: given[key] for key in keys}, names=names)
+    opened = open_given(section, given, name=given["name"])
+    done = run(opened, options, out=out, overwrite=given["overwrite"], progress=True)
     click.echo(done.summary())
 
 

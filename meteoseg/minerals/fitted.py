@@ -1,4 +1,4 @@
-"""Adapt a classifier to a section: gains of the day, or a calibration from the section itself."""
+"""Adapt a classifier to a section: one gain per element, from phases that are recognised in it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.errors import ChannelError, InputError
-from meteoseg.minerals.calibration import FEWEST_CHANNELS, Calibration, ChannelResponse, ones_are_missing
+from meteoseg.errors import InputError
+from meteoseg.minerals.alpha import Array
+from meteoseg.minerals.calibration import Calibration
 from meteoseg.minerals.classifier import PhaseClassifier
 from meteoseg.minerals.likelihood import Floats, misfit, score, softmax
-from meteoseg.sampling import sample_pixels
-from meteoseg.section import Section
-
-#: Net counts per wt% after division by F, relative, of WDS maps (MEASURED: microprobe standards at 15 kV; Na, Al,
-#: Cl, K, Cr, Mn, Co by interpolation in atomic number; reference of dead-time-free values).
-WDS_SENSITIVITY: Mapping[str, float] = {
-    "Na": 12.0, "Mg": 14.3, "Al": 15.1, "Si": 15.9, "P": 11.0, "S": 2.36, "Cl": 2.8, "K": 4.0, "Ca": 4.87,
-    "Ti": 17.0, "Cr": 7.6, "Mn": 5.1, "Fe": 3.44, "Co": 3.35, "Ni": 3.29,
-}  # fmt: skip
-_WDS_BACKGROUND: Mapping[str, tuple[float, float]] = {
-    "Mg": (0.04, 0.004), "Al": (0.6, 0.01), "Si": (0.02, 0.034), "P": (0.35, 0.06), "S": (0.04, 0.004),
-    "Ca": (0.0, 0.03), "Ti": (-0.3, 0.175), "Cr": (-1.5, 0.33), "Fe": (-0.26, 0.054), "Ni": (-0.2, 0.068),
-}  # fmt: skip
-_UNKNOWN_BACKGROUND = (0.1, 0.03)
 
 _GAIN_PRIOR_SD = 0.1
-_SELF_PRIOR_SD = 0.4
 _GAIN_FLOOR_SD = 0.02  # what composition leaves uncertain however many pixels there are
 _CONFIDENT = 0.9
 _FEWEST_WINS = 2
 _FEW_TEMPLATES = 8
 _FEWEST_FOR_GAIN = 50
 _SAMPLE_PX = 40_000
-_COARSE_PX = 4_000
-_LEAST_EXPLAINED = 0.5
 
 
 @dataclass(frozen=True)
@@ -67,61 +51,10 @@ def refine_gains(
     ChannelError : a channel is missing.
     """
     _calibration_of(classifier)
-    return _refine(classifier, _sample(classifier.select(values, channel_names)), passes, _GAIN_PRIOR_SD)
+    return iterate_gains(classifier, spread_sample(classifier.select(values, channel_names)), passes, _GAIN_PRIOR_SD)
 
 
-def self_calibrate(section: Section, *, phases: Sequence[str] | None = None) -> FittedClassifier:
-    """Calibrate count maps without standards, from the minerals that the section itself must hold.
-
-    Starts from the relative sensitivities of WDS maps (`WDS_SENSITIVITY`), finds the common scale that explains
-    the pixels best, then refines a gain per element (prior sd 0.4). Only for linear counts: not for display images,
-    whose contrast was stretched. Elements that no mineral of the section gauges follow the others.
-
-    Raises
-    ------
-    ChannelError : fewer than three usable elements.
-    InputError : display, quantified or negative values, or no scale explains half of the pixels.
-    """
-    names = [name for name in section.channel_names if name in WDS_SENSITIVITY]
-    if len(names) < FEWEST_CHANNELS:
-        raise ChannelError(f"Self-calibration needs three element maps; '{section.name}' has {section.channel_names}.")
-    for name in names:
-        unit = section.channels[name].unit
-        if unit not in ("counts", "unknown"):
-            raise InputError(
-                f"Channel '{name}' of '{section.name}' holds {unit} values and self-calibration needs counts: "
-                "leave it out, and the network names the minerals."
-            )
-    sample = _sample(sample_pixels(section, lambda window: section.read(names, window))[:, None, :])
-    missing = {name: ones_are_missing(plane) for name, plane in zip(names, sample, strict=True)}
-    coarse = sample[:, :: max(1, sample.shape[1] // _COARSE_PX)]
-    trials = []
-    for scale in np.geomspace(0.02, 20, 16):
-        start = PhaseClassifier.from_calibration(_start(names, missing, float(scale)), names, phases=phases)
-        trials.append((_mean_log_likelihood(start, coarse), start))
-    best = max(trials, key=lambda trial: trial[0])[1]
-    fitted = _refine(best, sample, 6, _SELF_PRIOR_SD, common=True)
-    if fitted.explained < _LEAST_EXPLAINED:
-        raise InputError(
-            f"Self-calibration explains only {100 * fitted.explained:.0f} % of the pixels of '{section.name}'. "
-            "Give --standards, or let the network name the minerals."
-        )
-    return fitted
-
-
-def _start(names: Sequence[str], ones_missing: Mapping[str, bool], scale: float) -> Calibration:
-    channels = {}
-    for name in names:
-        background, per_z = _WDS_BACKGROUND.get(name, _UNKNOWN_BACKGROUND)
-        channels[name] = ChannelResponse(
-            WDS_SENSITIVITY[name] * scale, background * scale, per_z * scale, 2.5e-4 / max(scale, 1.0),
-            ones_missing[name], 0.15, "self-calibrated",
-        )  # fmt: skip
-    note = "No standards: sensitivities were fitted to the section itself (self-calibrated)"
-    return Calibration(channels, "self-calibrated", notes=(note,))
-
-
-def _sample(planes: Floats) -> Floats:
+def spread_sample(planes: Floats) -> Floats:
     """Pick at most about `_SAMPLE_PX` non-empty pixels (C, N), evenly spread and the same every time."""
     flat = planes.reshape(len(planes), -1)
     mapped = np.flatnonzero(np.any(flat > 0, axis=0))
@@ -132,13 +65,7 @@ def _sample(planes: Floats) -> Floats:
     return np.asarray(flat[:, mapped[:: max(1, mapped.size // _SAMPLE_PX)]])
 
 
-def _mean_log_likelihood(classifier: PhaseClassifier, sample: Floats) -> float:
-    """Mean over pixels, each capped from below so that odd pixels do not decide."""
-    highest = score(sample, classifier.moments()).log_likelihood.max(axis=0)
-    return float(np.maximum(highest, np.percentile(highest, 10)).mean())
-
-
-def _refine(
+def iterate_gains(
     classifier: PhaseClassifier, sample: Floats, passes: int, least_prior_sd: float, *, common: bool = False
 ) -> FittedClassifier:
     """Iterate `_gain_step`; with `common`, elements that no phase gauges take the median gain of the others."""
@@ -197,10 +124,19 @@ def _gain_step(
                 continue
             expected = moments.mean[scores.best[use], column]
             net = np.maximum(moments.net[scores.best[use], column], 1.0)
-            ratio = 1 + float(np.median((sample[column, use] - expected) / net))
+            ratio = 1 + _mean_excess(sample[column, use] - expected, moments.variance[scores.best[use], column], net)
             relative = float(templates.rel_sd[templates.phase_of == index].mean())
             weight = 1 / (relative**2 + _GAIN_FLOOR_SD**2 + 1 / net.sum())
             weights, weighted = weights + weight, weighted + weight * current[name] * ratio
         if weights > 1 / prior_sd[name] ** 2:
             found[name] = (weighted / weights, max(_GAIN_FLOOR_SD, weights**-0.5))
     return found, float(fits.mean())
+
+
+def _mean_excess(residual: Floats, variance: Array, net: Array) -> float:
+    """Relative excess of net counts: the mean of residuals cut at 2 sd over that of the net counts.
+
+    Not the median of the ratios, which is off by up to half a count where there are few.
+    """
+    limit = 2 * np.sqrt(variance)
+    return float(np.clip(residual, -limit, limit).mean() / net.mean())

@@ -69,7 +69,12 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
 @section_options
 @click.option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/.")
 @click.option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN.")
-@click.option("--standards", type=PathArgument, metavar="DIR", help="Standards, or a calibration.json.")
+@click.option(
+    "--standards",
+    type=PathArgument,
+    metavar="DIR|FILE|self",
+    help="Standards, a calibration.json, or the section itself.",
+)
 @click.option("--phases", type=PathArgument, metavar="LEGEND", help="TOML file that drops or merges phases.")
 @click.option("--name", help="Name of the section (default: from the folder or file).")
 @click.option("--overwrite", is_flag=True, help="Replace OUT/<name>/ where it exists.")
@@ -95,6 +100,7 @@ def segment(section: Path, out: Path, **given: Any) -> None:
       meteoseg segment maps/ -o results --pixel-size 1.0
       meteoseg segment maps/ -o results --pixel-size 25 --pixel-size-error 20 --name ps1b
       meteoseg segment maps/ -o results --standards standards/ --crop-to-common
+      meteoseg segment maps/ -o results --standards self
     """
     from meteoseg.pipeline import segment as run
 
@@ -109,7 +115,12 @@ def segment(section: Path, out: Path, **given: Any) -> None:
 @click.argument("sections", type=PathArgument, metavar="MANIFEST.csv|DIR")
 @click.option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/.")
 @click.option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN.")
-@click.option("--standards", type=PathArgument, metavar="DIR", help="Standards, or a calibration.json.")
+@click.option(
+    "--standards",
+    type=PathArgument,
+    metavar="DIR|FILE|self",
+    help="Standards, a calibration.json, or the section itself.",
+)
 @click.option("--pixel-size", type=float, metavar="UM", help="Of sections whose row states none; wins over metadata.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Sections at a time.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a dask.distributed cluster.")

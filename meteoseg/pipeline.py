@@ -158,7 +158,8 @@ def segment(
     ----------
     source : section, stack of channel expressions (those of the model's card), or a path to open.
     model : shipped name, weights file, training folder, or a loaded model.
-    standards : folder of maps of standards, or a calibration file: phases then come from the chemistry.
+    standards : folder of maps of standards, a calibration file, or ``self`` (calibrate the section from its own
+        minerals; refused where that is a guess): phases then come from the chemistry.
     legend : TOML file (or `LegendEdit`) that drops or merges phases.
     out : parent folder; None keeps the result in a temporary folder until `Result.save`.
     name : of the result folder; default: the section's name.

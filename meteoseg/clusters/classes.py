@@ -65,13 +65,14 @@ class Features:
         outer = window.padded(self.halo_px, self.stack.shape)
         values = np.nan_to_num(self.stack.read(outer), posinf=0.0, neginf=0.0)
         if not self.plain:
-            for plane, is_count in zip(values, self._are_counts(), strict=True):
+            for plane, is_count in zip(values, self.are_counts(), strict=True):
                 if is_count:
                     np.sqrt(np.maximum(plane, 0), out=plane)
         layers = [values if not sigma else self._smooth(values, sigma) for sigma in self.sigmas_px]
         return np.concatenate(layers)[(slice(None), *window.within(outer))]
 
-    def _are_counts(self) -> list[bool]:
+    def are_counts(self) -> list[bool]:
+        """Tell of each channel of the stack whether it holds counts (expressions do not)."""
         channels = self.stack.section.channels
         return [name in channels and channels[name].unit in ("counts", "unknown") for name in self.stack.names]
 

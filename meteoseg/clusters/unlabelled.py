@@ -29,7 +29,8 @@ MOST_BY_BIC = 12
 _SAMPLE_PX = {"kmeans": 200_000, "gmm": 30_000, "nmf": 30_000}
 _FEWEST_PER_CLASS = 20
 _STARTS = 4
-_COVARIANCE_FLOOR = 1e-3  # of a standardised channel: keeps the component of a constant channel finite
+#: Counting noise of the square root of counts, one sd (Bartlett, 1936); a cluster is not taken to be narrower.
+_NOISE_SD = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ def fit_clusters(
 ) -> Clusters:
     """Fit clusters to a sample of the pixels inside the mask.
 
-    k-means and the Gaussian mixture (full covariances) work on square roots of counts, each channel scaled to an
-    sd of 1. NMF (Lee & Seung, 1999, doi:10.1038/44565) unmixes the counts themselves, each channel divided by the root
+    k-means and the Gaussian mixture (full covariances) work on square roots of counts, whose noise is the same in every
+    channel, so that one of noise alone weighs little; what is not counts is scaled to the median sd of those that are. NMF (Lee & Seung, 1999, doi:10.1038/44565) unmixes the counts themselves, each channel divided by the root
     of its mean, which is the best scaling for Poisson noise (Keenan & Kotula, 2004, doi:10.1002/sia.1657); a pixel
     belongs to the component that gives most of its counts.
 
@@ -118,7 +119,10 @@ def _scaling(sample: Table, method: str, features: Features) -> tuple[Table, Tab
     """Return centre and scale (F,) of each channel."""
     if method != "nmf":
         sd = sample.std(axis=0, dtype=np.float64)
-        return sample.mean(axis=0, dtype=np.float64).astype(np.float32), np.where(sd > 0, sd, 1).astype(np.float32)
+        sd[sd == 0] = 1
+        are_counts = np.array(features.are_counts())
+        scale = np.where(are_counts, 1.0, sd / (np.median(sd[are_counts]) if are_counts.any() else 1.0))
+        return sample.mean(axis=0, dtype=np.float64).astype(np.float32), scale.astype(np.float32)
     if sample.min() < 0:
         name = features.stack.names[int(sample.min(axis=0).argmin())]
         raise InputError(f"Unmixing needs values of 0 or more and '{name}' has negative ones: choose kmeans or gmm.")
@@ -145,7 +149,7 @@ def _fit_gmm(sample: Table, classes: int | None, seed: int) -> tuple[Predict, _H
 def _gmm(sample: Table, classes: int, seed: int) -> GaussianMixture:
     from sklearn.mixture import GaussianMixture
 
-    return GaussianMixture(classes, reg_covar=_COVARIANCE_FLOOR, random_state=seed).fit(sample.astype(np.float64))
+    return GaussianMixture(classes, reg_covar=_NOISE_SD**2, random_state=seed).fit(sample.astype(np.float64))
 
 
 def _fit_nmf(sample: Table, classes: int | None, seed: int) -> tuple[Predict, _How]:

@@ -13,11 +13,14 @@ from meteoseg.errors import InputError
 from meteoseg.grid import Window
 from meteoseg.minerals.calibration import Calibration
 from meteoseg.minerals.classifier import PhaseClassifier
-from meteoseg.minerals.fitted import refine_gains
+from meteoseg.minerals.fitted import FittedClassifier, refine_gains
+from meteoseg.minerals.selfcalibration import require_self_calibration
 from meteoseg.minerals.standards import calibrate
 from meteoseg.sampling import sample_pixels
 from meteoseg.section import Section
 
+#: Given instead of standards: calibrate the section from its own minerals.
+SELF = "self"
 _HALO_PX = 1
 _FEWEST_ELEMENTS = 3
 _NOISE_SAMPLE_PX = 512
@@ -61,13 +64,16 @@ def choose_phase_maker(section: Section, standards: Path | str | None) -> Chemic
 
     Parameters
     ----------
-    standards : folder of maps of standards, or a calibration file of ``meteoseg calibrate``.
+    standards : folder of maps of standards, a calibration file of ``meteoseg calibrate``, or ``self``: calibrate the
+        section from its own minerals.
 
     Raises
     ------
-    InputError : no such standards, or display images where counts are needed.
+    InputError : no such standards, display images where counts are needed, or weak evidence for ``self``.
     ChannelError : fewer than three elements are calibrated.
     """
+    if str(standards) == SELF:
+        return _from_itself(section)
     if standards is not None:
         return _from_standards(section, Path(standards))
     elements = [name for name, channel in section.channels.items() if channel.unit == "wt%" and name != BSE]
@@ -81,7 +87,9 @@ def choose_phase_maker(section: Section, standards: Path | str | None) -> Chemic
 
 def _from_standards(section: Section, standards: Path) -> ChemicalPhases:
     if not standards.exists():
-        raise InputError(f"{standards} does not exist: --standards takes a folder of standards or a calibration.json.")
+        raise InputError(
+            f"{standards} does not exist: --standards takes a folder of standards, a calibration.json, or self."
+        )
     calibration = calibrate(standards) if standards.is_dir() else Calibration.from_json(standards)
     classifier = PhaseClassifier.from_calibration(calibration, section.channel_names)
     for name in classifier.channels:
@@ -92,9 +100,23 @@ def _from_standards(section: Section, standards: Path) -> ChemicalPhases:
             )
     sample = np.maximum(np.nan_to_num(sample_pixels(section)), 0)
     fitted = refine_gains(classifier, sample[:, None, :], section.channel_names)
-    gains = ", ".join(f"{name} {gain:.2f}" for name, gain in fitted.gains.items())
     notes = (
         *fitted.classifier.notes,
-        f"Gains of the maps against the standards: {gains}; {100 * fitted.explained:.0f} % of pixels explained.",
+        f"Gains of the maps against the standards: {_listed(fitted)}; {100 * fitted.explained:.0f} % of pixels explained.",
     )
     return ChemicalPhases(fitted.classifier, f"standards ({standards.name})", notes)
+
+
+def _from_itself(section: Section) -> ChemicalPhases:
+    found = require_self_calibration(section)
+    fitted = found.fitted
+    notes = (
+        *fitted.classifier.notes,
+        f"Self-calibrated gains against {found.family}: {_listed(fitted)}; {100 * found.consistent:.0f} % of the mineral "
+        f"pixels fit closely; other starts name {100 * found.alike:.0f} % of all pixels alike.",
+    )
+    return ChemicalPhases(fitted.classifier, f"self-calibration ({found.family})", notes)
+
+
+def _listed(fitted: FittedClassifier) -> str:
+    return ", ".join(f"{name} {gain:.2f}" for name, gain in fitted.gains.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,22 +12,26 @@ from meteoseg.errors import ChannelError, InputError
 from meteoseg.legend import HOLE
 from meteoseg.minerals.calibration import FEWEST_CHANNELS, Calibration, ChannelResponse, ones_are_missing
 from meteoseg.minerals.classifier import PhaseClassifier
-from meteoseg.minerals.fitted import FittedClassifier, iterate_gains, spread_sample
-from meteoseg.minerals.likelihood import Floats, Scores, misfit, score
+from meteoseg.minerals.fitted import FittedClassifier, calibration_of, iterate_gains, spread_sample
+from meteoseg.minerals.likelihood import Floats, misfit, score
 from meteoseg.minerals.sensitivities import WDS_SENSITIVITY, Family, families
 from meteoseg.sampling import sample_pixels
 from meteoseg.section import Section
 
 _COARSE_PX = 1500
 _SCALES = np.geomspace(0.01, 20, 20)
+_FINER = (1.22, 1.1)
 _START_SD, _GAIN_PRIOR_SD = 0.15, 0.15
 _PASSES = 6
+#: Sensitivities are started anew this much (natural logarithm) up and down in turn, to see how much hangs on the start.
+_TILT = 0.15
+#: How well calibrated sensitivities would be known, and the misfit that they would then leave.
+_CALIBRATED_SD, _CONSISTENT_MISFIT = 0.03, 2.0
 #: What is asked of the evidence, see docs/minerals.md.
-LEAST_EXPLAINED = 0.8
-LEAST_ALIKE = 0.8
-LEAST_LEAD = 0.5  # natural logarithm of the likelihood per pixel
+LEAST_CONSISTENT = 0.9
+LEAST_ALIKE = 0.9
+LEAST_LEAD = 0.5
 LEAST_MINERAL = 0.2
-MOST_SCATTER = 0.35
 
 _REMEDY = "Give --standards with maps of standards or a calibration.json, or leave it out: networks name the minerals"
 
@@ -46,27 +50,26 @@ class _Trial:
 class SelfCalibration:
     """A self-calibrated classifier and the evidence for it.
 
-    fitted : with its gains; `explained` counts only pixels that a mineral explains, holes left out.
-    family : kind of detector that fits best; alike : share of the sample that the next best start names the same;
-    lead : log-likelihood per pixel over the best family of the other kind; mineral : share of the sample that is no
-    hole; scatter : sd of the logarithm of the gains about their mean.
+    fitted : with its gains; family : kind of detector that fits best; mineral : share of the sample that is no hole;
+    consistent : share of those that fit a mineral as closely as with standards; alike : share of the sample that starts from
+    other sensitivities (15 % up and down) name the same; lead : log-likelihood per pixel over the best family of the other
+    kind.
     """
 
     fitted: FittedClassifier
     family: str
+    mineral: float
+    consistent: float
     alike: float
     lead: float
-    mineral: float
-    scatter: float
 
     def doubts(self) -> tuple[str, ...]:
         """Name what is wrong with the evidence; empty where it is good."""
         tests = (
             (self.mineral < LEAST_MINERAL, f"only {100 * self.mineral:.0f} % of the pixels hold a mineral"),
-            (self.fitted.explained < LEAST_EXPLAINED, f"minerals explain {100 * self.fitted.explained:.0f} % of them"),
-            (self.alike < LEAST_ALIKE, f"another start names {100 * (1 - self.alike):.0f} % of them otherwise"),
+            (self.consistent < LEAST_CONSISTENT, f"{100 * self.consistent:.0f} % of them fit a mineral closely"),
+            (self.alike < LEAST_ALIKE, f"another start names {100 * (1 - self.alike):.0f} % of the pixels otherwise"),
             (self.lead < LEAST_LEAD, "WDS and EDS sensitivities fit alike"),
-            (self.scatter > MOST_SCATTER, f"gains scatter by {100 * self.scatter:.0f} %"),
         )
         return tuple(words for fails, words in tests if fails)
 
@@ -74,15 +77,27 @@ class SelfCalibration:
 def self_calibrate(section: Section, *, phases: Sequence[str] | None = None) -> FittedClassifier:
     """Calibrate the maps of `section` from its own minerals; see `judge_self_calibration`.
 
+    `explained` of the result counts the pixels that fit a mineral closely, holes left out.
+
     Raises
     ------
     ChannelError : fewer than three usable elements.
     InputError : display, quantified or negative values; no pixel with counts; or the evidence is weak.
     """
+    return require_self_calibration(section, phases=phases).fitted
+
+
+def require_self_calibration(section: Section, *, phases: Sequence[str] | None = None) -> SelfCalibration:
+    """Calibrate as `self_calibrate` and return the evidence too.
+
+    Raises
+    ------
+    ChannelError, InputError : as `self_calibrate`.
+    """
     found = judge_self_calibration(section, phases=phases)
     if doubts := found.doubts():
         raise InputError(f"'{section.name}' cannot be calibrated from itself ({'; '.join(doubts)}). {_REMEDY}.")
-    return found.fitted
+    return found
 
 
 def judge_self_calibration(section: Section, *, phases: Sequence[str] | None = None) -> SelfCalibration:
@@ -90,7 +105,7 @@ def judge_self_calibration(section: Section, *, phases: Sequence[str] | None = N
 
     For WDS and EDS sensitivities (`sensitivities.families`) it finds the common scale that makes the pixels likeliest, takes
     the likeliest family, and refines a gain per element that a recognised phase gauges (prior sd 0.15); other elements
-    follow the median. The same from the next best family shows how much hangs on the start.
+    follow the median. The same from sensitivities 15 % up and down in turn shows how much hangs on the start.
 
     Raises
     ------
@@ -102,18 +117,23 @@ def judge_self_calibration(section: Section, *, phases: Sequence[str] | None = N
     missing = {name: ones_are_missing(plane) for name, plane in zip(names, sample, strict=True)}
     coarse = sample[:, :: max(1, sample.shape[1] // _COARSE_PX)]
     trials = [_best_scale(coarse, names, missing, family, phases) for family in families() if _covers(family, names)]
-    trials.sort(key=lambda trial: -trial.log_likelihood)
-    best, second = (iterate_gains(trial.start, sample, _PASSES, _GAIN_PRIOR_SD, common=True) for trial in trials[:2])
-    other = [trial.log_likelihood for trial in trials if trial.family.kind != trials[0].family.kind]
-    lead = trials[0].log_likelihood - max(other) if other else np.inf
-    labels = [_phases(fitted.classifier, sample) for fitted in (best, second)]
-    names_of = best.classifier.templates.phases
-    is_mineral = labels[0] != names_of.index(HOLE)
-    explained = _explained(best.classifier, sample)[is_mineral].mean() if is_mineral.any() else 0.0
-    logs = np.log([max(gain, 1e-3) for gain in best.gains.values()] or [0.0])
-    fitted = replace(best, explained=float(explained), classifier=_with_note(best.classifier, trials[0].family))
-    alike = float(np.mean(labels[0] == labels[1]))
-    return SelfCalibration(fitted, trials[0].family.name, alike, float(lead), float(is_mineral.mean()), float(logs.std()))
+    best = max(trials, key=lambda trial: trial.log_likelihood)
+    other = [trial.log_likelihood for trial in trials if trial.family.kind != best.family.kind]
+    fitted, *tilted = (
+        iterate_gains(_tilted(best.start, tilt), sample, _PASSES, _GAIN_PRIOR_SD, common=True)
+        for tilt in (0.0, _TILT, -_TILT)
+    )
+    labels = _phases(fitted.classifier, sample)
+    is_mineral = labels != fitted.classifier.templates.phases.index(HOLE)
+    consistent = float(_fits_closely(fitted.classifier, sample)[is_mineral].mean()) if is_mineral.any() else 0.0
+    return SelfCalibration(
+        replace(fitted, classifier=_with_note(fitted.classifier, best.family), explained=consistent),
+        best.family.name,
+        float(is_mineral.mean()),
+        consistent,
+        min(float(np.mean(_phases(start.classifier, sample) == labels)) for start in tilted),
+        best.log_likelihood - max(other) if other else np.inf,
+    )
 
 
 def _usable(section: Section) -> tuple[str, ...]:
@@ -144,7 +164,11 @@ def _best_scale(
         start = PhaseClassifier.from_calibration(calibration, names, phases=phases)
         return _Trial(_mean_log_likelihood(start, sample), family, scale, start)
 
-    return max((trial(float(scale)) for scale in _SCALES), key=lambda found: found.log_likelihood)
+    best = max((trial(float(scale)) for scale in _SCALES), key=lambda found: found.log_likelihood)
+    for step in _FINER:
+        nearby = (trial(best.scale * step), trial(best.scale / step))
+        best = max(best, *nearby, key=lambda found: found.log_likelihood)
+    return best
 
 
 def _start(names: Sequence[str], missing: Mapping[str, bool], family: Family, scale: float) -> Calibration:
@@ -164,18 +188,33 @@ def _mean_log_likelihood(classifier: PhaseClassifier, sample: Floats) -> float:
     return float(np.maximum(highest, np.percentile(highest, 10)).mean())
 
 
-def _scores(classifier: PhaseClassifier, sample: Floats) -> Scores:
-    return score(sample, classifier.moments())
+def _tilted(classifier: PhaseClassifier, tilt: float) -> PhaseClassifier:
+    """Return the classifier with sensitivities up and down in turn by `tilt` (natural logarithm)."""
+    return _with_channels(
+        classifier,
+        lambda index, response: replace(response, sensitivity=response.sensitivity * np.exp(tilt * (-1) ** index)),
+    )
+
+
+def _with_channels(
+    classifier: PhaseClassifier, change: Callable[[int, ChannelResponse], ChannelResponse]
+) -> PhaseClassifier:
+    calibration = calibration_of(classifier)
+    channels = {name: change(index, response) for index, (name, response) in enumerate(calibration.channels.items())}
+    return replace(classifier, response=replace(calibration, channels=channels))
 
 
 def _phases(classifier: PhaseClassifier, sample: Floats) -> NDArray[np.int64]:
     """Return the phase of each pixel (N,), as index into the templates' phases."""
-    return np.asarray(classifier.moments().phase_of[_scores(classifier, sample).best])
+    moments = classifier.moments()
+    return np.asarray(moments.phase_of[score(sample, moments).best])
 
 
-def _explained(classifier: PhaseClassifier, sample: Floats) -> NDArray[np.bool_]:
-    best = _scores(classifier, sample).best
-    return np.asarray(misfit(sample, classifier.moments(), best) < classifier.settings.misfit_bound)
+def _fits_closely(classifier: PhaseClassifier, sample: Floats) -> NDArray[np.bool_]:
+    """Tell which pixels (N,) a composition fits as closely as it would with standards."""
+    calibrated = _with_channels(classifier, lambda _, response: replace(response, relative_sd=_CALIBRATED_SD))
+    moments = calibrated.moments()
+    return np.asarray(misfit(sample, moments, score(sample, moments).best) < _CONSISTENT_MISFIT)
 
 
 def _with_note(classifier: PhaseClassifier, family: Family) -> PhaseClassifier:
@@ -183,7 +222,6 @@ def _with_note(classifier: PhaseClassifier, family: Family) -> PhaseClassifier:
         f"No standards: sensitivities ({family.name}) were fitted to the section itself (self-calibrated). "
         "Minerals that differ little in composition may be taken for each other"
     )
-    response = classifier.response
-    if isinstance(response, Calibration):
-        response = replace(response, notes=(*response.notes, note))
+    calibration = calibration_of(classifier)
+    response = replace(calibration, notes=(*calibration.notes, note))
     return replace(classifier, response=response, notes=(*classifier.notes, note))

@@ -64,9 +64,7 @@ def eds_sensitivity(element: str, beam_kv: float) -> float:
     overvoltage = beam_kv / edge_kev
     if overvoltage < _LEAST_OVERVOLTAGE:
         return 0.0
-    generated = (
-        fluorescence_yield / ATOMIC_WEIGHT[element] * (overvoltage * math.log(overvoltage) - overvoltage + 1)
-    )
+    generated = fluorescence_yield / ATOMIC_WEIGHT[element] * (overvoltage * math.log(overvoltage) - overvoltage + 1)
     line_kev = _LINE_PER_EDGE * edge_kev
     return generated / (1 + (_HALF_LEFT_KEV / line_kev) ** 2)
 

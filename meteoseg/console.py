@@ -11,7 +11,6 @@ import click
 
 from meteoseg.errors import MeteosegError
 
-
 #: Options whose values have no equals sign, and that take several where the argument of the command came first.
 _MANY_AFTER_ARGUMENT = ("--mask", "--use")
 
@@ -52,6 +51,7 @@ class CommandGroup(click.Group):
         super().__init__(*args, **(settings | {"help": _marked(settings.get("help"))}))
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        """Run a command; what a user can mend is one line on stderr and exit code 2."""
         extra.pop("standalone_mode", None)
         if args is None:  # the real command line: being terminated cleans up as Ctrl-C does
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

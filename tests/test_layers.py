@@ -19,8 +19,8 @@ LEVELS = {
     for level, names in {
         0: "_version errors legend section grid elements syntax expressions sampling mineraldata",
         1: "io register channels simulate minerals tiles stitch resample instances labelling objects "
-        "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables evaluate "
-        "fetch",
+        "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
+        "evaluate fetch",
         2: "unet fusion models",
         3: "predict inference train",
         4: "segmenting illustrate pipeline batch drawnscores finetuning clustering",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,7 +48,7 @@ class Features:
     """Values of each pixel that a tool sorts by, read by window.
 
     `stack` : channels or expressions of them. Counts are taken as their square root, so that their noise is the same
-    everywhere (Bartlett, 1936), unless `plain`. `sigmas_px` : Gaussian widths (px) of smoothed copies; 0 is the map itself.
+    everywhere (Bartlett, 1936), unless `plain`. `sigmas_px` : Gaussian widths (px) of smoothed copies; 0 is the map.
     """
 
     stack: Stack
@@ -127,9 +127,10 @@ def legend_of(names: Sequence[str], colors: dict[str, str] | None = None) -> tup
     labels = [shipped[OUTSIDE]]
     for index, name in enumerate(names):
         color = (colors or {}).get(name) or (shipped[name].color if name in shipped else _color(index))
-        given = shipped[name] if name in shipped else None
-        density = given.density_g_cm3 if given else None
-        labels.append(Label(given.id if given else next(free), name, color, density, given.source if given else ""))
+        if name in shipped:
+            labels.append(replace(shipped[name], color=color))
+        else:
+            labels.append(Label(next(free), name, color))
     if UNCLASSIFIED not in names:
         number = shipped[UNCLASSIFIED].id if known else next(free)
         labels.append(Label(number, UNCLASSIFIED, shipped[UNCLASSIFIED].color))

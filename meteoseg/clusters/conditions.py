@@ -92,9 +92,9 @@ def holds(condition: Condition, values: Mapping[str, NDArray[np.float32]]) -> ND
         case Never():
             return ~holds(condition.part, values)
         case Every():
-            return np.logical_and.reduce([holds(part, values) for part in condition.parts])
+            return np.asarray(np.logical_and.reduce([holds(part, values) for part in condition.parts]))
         case Some():
-            return np.logical_or.reduce([holds(part, values) for part in condition.parts])
+            return np.asarray(np.logical_or.reduce([holds(part, values) for part in condition.parts]))
     assert_never(condition)
 
 

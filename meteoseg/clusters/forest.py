@@ -96,7 +96,8 @@ def _values(drawn: NDArray[np.int64]) -> list[int]:
     found, counts = np.unique(drawn[drawn >= 0], return_counts=True)
     if not 2 <= found.size <= MOST_CLASSES:
         raise InputError(
-            f"The scribbles hold {found.size} classes inside the mask: draw 2 to {MOST_CLASSES} (0 and 255 are unlabelled)."
+            f"The scribbles hold {found.size} classes inside the mask: draw 2 to {MOST_CLASSES} "
+            "(0 and 255 are unlabelled)."
         )
     rare = int(counts.argmin())
     if counts[rare] < _FEWEST_PER_CLASS:

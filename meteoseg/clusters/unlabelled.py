@@ -56,10 +56,11 @@ def fit_clusters(
 ) -> Clusters:
     """Fit clusters to a sample of the pixels inside the mask.
 
-    k-means and the Gaussian mixture (full covariances) work on square roots of counts, whose noise is the same in every
-    channel, so that one of noise alone weighs little; what is not counts is scaled to the median sd of those that are. NMF (Lee & Seung, 1999, doi:10.1038/44565) unmixes the counts themselves, each channel divided by the root
-    of its mean, which is the best scaling for Poisson noise (Keenan & Kotula, 2004, doi:10.1002/sia.1657); a pixel
-    belongs to the component that gives most of its counts.
+    k-means and the Gaussian mixture (full covariances) work on square roots of counts, whose noise is the same in
+    every channel, so that one of noise alone weighs little; what is not counts is scaled to the median sd of those that
+    are. NMF (Lee & Seung, 1999, doi:10.1038/44565) unmixes the counts themselves, each channel divided by the root of
+    its mean, which is the best scaling for Poisson noise (Keenan & Kotula, 2004, doi:10.1002/sia.1657); a pixel belongs
+    to the component that gives most of its counts.
 
     Parameters
     ----------
@@ -158,7 +159,8 @@ def _fit_nmf(sample: Table, classes: int | None, seed: int) -> tuple[Predict, _H
     n_classes = min(classes or DEFAULT_CLASSES, sample.shape[1])
     if classes is not None and classes > sample.shape[1]:
         raise InputError(
-            f"{classes} components cannot be unmixed from {sample.shape[1]} channels: ask for {sample.shape[1]} or fewer."
+            f"{classes} components cannot be unmixed from {sample.shape[1]} channels: ask for {sample.shape[1]} or "
+            "fewer."
         )
     fitted = NMF(n_classes, init="nndsvda", random_state=seed, max_iter=400).fit(sample)
     signal = fitted.components_.sum(axis=1)

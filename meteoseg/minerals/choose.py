@@ -102,7 +102,8 @@ def _from_standards(section: Section, standards: Path) -> ChemicalPhases:
     fitted = refine_gains(classifier, sample[:, None, :], section.channel_names)
     notes = (
         *fitted.classifier.notes,
-        f"Gains of the maps against the standards: {_listed(fitted)}; {100 * fitted.explained:.0f} % of pixels explained.",
+        f"Gains of the maps against the standards: {_listed(fitted)}; "
+        f"{100 * fitted.explained:.0f} % of pixels explained.",
     )
     return ChemicalPhases(fitted.classifier, f"standards ({standards.name})", notes)
 
@@ -112,8 +113,8 @@ def _from_itself(section: Section) -> ChemicalPhases:
     fitted = found.fitted
     notes = (
         *fitted.classifier.notes,
-        f"Self-calibrated gains against {found.family}: {_listed(fitted)}; {100 * found.consistent:.0f} % of the mineral "
-        f"pixels fit closely; other starts name {100 * found.alike:.0f} % of all pixels alike.",
+        f"Self-calibrated gains against {found.family}: {_listed(fitted)}; "
+        f"{100 * found.consistent:.0f} % of the mineral pixels fit closely; other starts name {100 * found.alike:.0f} % of all pixels alike.",
     )
     return ChemicalPhases(fitted.classifier, f"self-calibration ({found.family})", notes)
 

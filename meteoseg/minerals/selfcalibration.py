@@ -28,7 +28,7 @@ _TILT = 0.15
 #: How well calibrated sensitivities would be known, and the misfit that they would then leave.
 _CALIBRATED_SD, _CONSISTENT_MISFIT = 0.03, 2.0
 #: What is asked of the evidence, see docs/minerals.md.
-LEAST_CONSISTENT = 0.9
+LEAST_CONSISTENT = 0.78
 LEAST_ALIKE = 0.9
 LEAST_LEAD = 0.5
 LEAST_MINERAL = 0.2
@@ -51,9 +51,9 @@ class SelfCalibration:
     """A self-calibrated classifier and the evidence for it.
 
     fitted : with its gains; family : kind of detector that fits best; mineral : share of the sample that is no hole;
-    consistent : share of those that fit a mineral as closely as with standards; alike : share of the sample that starts from
-    other sensitivities (15 % up and down) name the same; lead : log-likelihood per pixel over the best family of the other
-    kind.
+    consistent : share of those that fit a mineral as closely as with standards; alike : share of the sample that
+    starts from other sensitivities (15 % up and down) name the same; lead : log-likelihood per pixel over the best
+    family of the other kind.
     """
 
     fitted: FittedClassifier
@@ -103,9 +103,9 @@ def require_self_calibration(section: Section, *, phases: Sequence[str] | None =
 def judge_self_calibration(section: Section, *, phases: Sequence[str] | None = None) -> SelfCalibration:
     """Calibrate the maps of `section` from its own minerals, and say how good the evidence is.
 
-    For WDS and EDS sensitivities (`sensitivities.families`) it finds the common scale that makes the pixels likeliest, takes
-    the likeliest family, and refines a gain per element that a recognised phase gauges (prior sd 0.15); other elements
-    follow the median. The same from sensitivities 15 % up and down in turn shows how much hangs on the start.
+    For WDS and EDS sensitivities (`sensitivities.families`) it finds the common scale that makes the pixels likeliest,
+    takes the likeliest family, and refines a gain per element that a recognised phase gauges (prior sd 0.15); other
+    elements follow the median. The same from sensitivities 15 % up and down in turn shows how much hangs on the start.
 
     Raises
     ------
@@ -140,7 +140,8 @@ def _usable(section: Section) -> tuple[str, ...]:
     names = tuple(name for name in section.channel_names if name in WDS_SENSITIVITY)
     if len(names) < FEWEST_CHANNELS:
         raise ChannelError(
-            f"Self-calibration needs three element maps; '{section.name}' has {', '.join(section.channel_names)}. {_REMEDY}."
+            f"Self-calibration needs three element maps; '{section.name}' has {', '.join(section.channel_names)}. "
+            f"{_REMEDY}."
         )
     for name in names:
         unit = section.channels[name].unit

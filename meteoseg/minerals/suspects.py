@@ -50,7 +50,7 @@ class Net:
             others = [other for other in used if other != row and self.major[other, column]]
             level = float(np.median(self.per_wt[others, column])) if others else 0.0
             if self.major[row, column] and level > 0:
-                share = max(float(self.per_wt[row, column]) / level, 1e-3)
+                share = max(float(self.per_wt[row, column] / level), 1e-3)
                 sd = np.hypot(RELATIVE_FLOOR * np.sqrt(1 + 1 / len(others)), self.per_wt_sd[row, column])
                 result[row, column] = np.log(share) / sd
             elif self.major[row, column] and self.net_per_factor[row, column] <= 0:
@@ -71,7 +71,8 @@ def find_suspects(net: Net) -> tuple[list[int], list[tuple[int, int, int]]]:
     -------
     rows of the suspects; (row, row, column) of pairs that disagree in the element `column`.
     """
-    used, pairs = list(range(len(net.wt_pct))), []
+    used = list(range(len(net.wt_pct)))
+    pairs: list[tuple[int, int, int]] = []
     settled: set[int] = set()
     while True:
         misfits = net.misfits(used)

@@ -33,7 +33,7 @@ def calibration_figure(calibration: Calibration) -> bytes:
     elements = list(calibration.channels)
     n_rows = -(-len(elements) // _PER_ROW)
     figure = Figure(figsize=(12.0, 4.4 + 2.3 * n_rows), dpi=CHART_DPI, layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(4.4, 2.3 * n_rows))
+    top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=(4.4, 2.3 * n_rows)))
     left, middle, right = top.subplots(1, 3, width_ratios=(1.0, 1.2, 0.9))
     majors = [check for check in calibration.checks if check.wt_pct > _MAJOR_WT_PCT]
     _counts_panel(left, majors, calibration.suspects)
@@ -113,7 +113,8 @@ def _background_panel(axes: Axes, element: str, calibration: Calibration) -> Non
     axes.set_title(f"background of {element}", loc="left", fontsize=10, color=INK)
     checks = [check for check in calibration.checks if check.element == element and check.wt_pct <= _MAJOR_WT_PCT]
     response = calibration.channels[element]
-    mean_z = np.linspace(*((min(c.mean_z for c in checks), max(c.mean_z for c in checks)) if checks else (6, 28)), 50)
+    places = [check.mean_z for check in checks] or [6.0, 28.0]
+    mean_z = np.linspace(min(places), max(places), 50)
     alone = Calibration({element: replace(response, background=0.0, background_per_z=0.0)})
     line = np.maximum(response.background + response.background_per_z * mean_z, 0.02)
     low, middle, high = (

@@ -67,5 +67,5 @@ def test_what_does_not_parse_is_said_on_one_line(text, message):
 def test_an_unknown_channel_is_named_with_the_closest():
     with pytest.raises(ChannelError, match="unknown name 'Fee'"):
         parse_condition("Fee > 3")
-    with pytest.raises(ChannelError, match="unknown name '__import__'|cannot read"):
+    with pytest.raises(ChannelError, match="cannot read"):
         parse_condition("__import__('os') > 3")

@@ -114,7 +114,8 @@ def _from_itself(section: Section) -> ChemicalPhases:
     notes = (
         *fitted.classifier.notes,
         f"Self-calibrated gains against {found.family}: {_listed(fitted)}; "
-        f"{100 * found.consistent:.0f} % of the mineral pixels fit closely; other starts name {100 * found.alike:.0f} % of all pixels alike.",
+        f"{100 * found.consistent:.0f} % of the mineral pixels fit closely; "
+        f"other starts name {100 * found.alike:.0f} % of all pixels alike.",
     )
     return ChemicalPhases(fitted.classifier, f"self-calibration ({found.family})", notes)
 

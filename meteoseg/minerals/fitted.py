@@ -16,9 +16,9 @@ from meteoseg.minerals.likelihood import Floats, misfit, score, softmax
 
 _GAIN_PRIOR_SD = 0.1
 _GAIN_FLOOR_SD = 0.02  # what composition leaves uncertain however many pixels there are
-#: Pixels that noise makes look like a phase are taken for sure ones: an error of this share of a pixel's noise,
-#: measured on simulated maps of 25 to 350 counts per pixel (0, 0.3, 0.6 and 1 were tried).
-_CHOICE = 1.0
+#: Without standards, pixels that noise makes look like a phase are taken for sure ones: an error of this share of a
+#: pixel's noise, measured on simulated maps of 25 to 350 counts per pixel (0, 0.3, 0.6 and 1 were tried).
+_CHOICE_UNAIDED = 1.0
 _CONFIDENT = 0.9
 _FEWEST_WINS = 2
 _FEW_TEMPLATES = 8
@@ -69,18 +69,18 @@ def spread_sample(planes: Floats) -> Floats:
 
 
 def iterate_gains(
-    classifier: PhaseClassifier, sample: Floats, passes: int, least_prior_sd: float, *, common: bool = False
+    classifier: PhaseClassifier, sample: Floats, passes: int, least_prior_sd: float, *, unaided: bool = False
 ) -> FittedClassifier:
-    """Iterate `_gain_step`; with `common`, elements that no phase gauges take the median gain of the others."""
+    """Iterate `_gain_step`; `unaided` by standards, elements that no phase gauges take the median gain of the others."""
     first = calibration_of(classifier)
     prior_sd = {name: max(least_prior_sd, first.channels[name].relative_sd) for name in classifier.channels}
     gains: dict[str, tuple[float, float]] = {}
     explained = 0.0
     for _ in range(passes):
         current = {name: gains.get(name, (1.0, 0.0))[0] for name in classifier.channels}
-        step, explained = _gain_step(classifier, sample, current, prior_sd)
+        step, explained = _gain_step(classifier, sample, current, prior_sd, unaided=unaided)
         gains |= step
-        if common and step:
+        if unaided and step:
             middle = float(np.median([gain for gain, _ in step.values()]))
             gains |= {name: (middle, prior_sd[name]) for name in classifier.channels if name not in step}
         classifier = replace(classifier, response=first.with_gains(gains))
@@ -112,7 +112,12 @@ def _prune(classifier: PhaseClassifier, sample: Floats) -> PhaseClassifier:
 
 
 def _gain_step(
-    classifier: PhaseClassifier, sample: Floats, current: Mapping[str, float], prior_sd: Mapping[str, float]
+    classifier: PhaseClassifier,
+    sample: Floats,
+    current: Mapping[str, float],
+    prior_sd: Mapping[str, float],
+    *,
+    unaided: bool,
 ) -> tuple[dict[str, tuple[float, float]], float]:
     """One pass: compare net counts with those expected on sure pixels of phases that gauge an element.
 
@@ -133,11 +138,12 @@ def _gain_step(
                 continue
             expected = moments.mean[scores.best[use], column]
             net = np.maximum(moments.net[scores.best[use], column], 1.0)
-            ratio = 1 + _mean_excess(sample[column, use] - expected, moments.variance[scores.best[use], column], net)
+            residual, variance = sample[column, use] - expected, moments.variance[scores.best[use], column]
+            excess = _mean_excess(residual, variance, net) if unaided else float(np.median(residual / net))
             relative = float(templates.rel_sd[templates.phase_of == index].mean())
-            noise = 1 / net.sum() + _CHOICE**2 / net.mean()
+            noise = 1 / net.sum() + (_CHOICE_UNAIDED**2 / net.mean() if unaided else 0.0)
             weight = 1 / (relative**2 + _GAIN_FLOOR_SD**2 + noise)
-            weights, weighted = weights + weight, weighted + weight * current[name] * ratio
+            weights, weighted = weights + weight, weighted + weight * current[name] * (1 + excess)
         if weights > 1 / prior_sd[name] ** 2:
             found[name] = (weighted / weights, max(_GAIN_FLOOR_SD, weights**-0.5))
     return found, float(fits.mean())

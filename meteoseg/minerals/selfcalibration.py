@@ -120,7 +120,7 @@ def judge_self_calibration(section: Section, *, phases: Sequence[str] | None = N
     best = max(trials, key=lambda trial: trial.log_likelihood)
     other = [trial.log_likelihood for trial in trials if trial.family.kind != best.family.kind]
     fitted, *tilted = (
-        iterate_gains(_tilted(best.start, tilt), sample, _PASSES, _GAIN_PRIOR_SD, common=True)
+        iterate_gains(_tilted(best.start, tilt), sample, _PASSES, _GAIN_PRIOR_SD, unaided=True)
         for tilt in (0.0, _TILT, -_TILT)
     )
     labels = _phases(fitted.classifier, sample)

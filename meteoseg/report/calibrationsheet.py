@@ -33,7 +33,8 @@ def calibration_figure(calibration: Calibration) -> bytes:
     elements = list(calibration.channels)
     n_rows = -(-len(elements) // _PER_ROW)
     figure = Figure(figsize=(12.0, 4.4 + 2.3 * n_rows), dpi=CHART_DPI, layout="constrained")
-    top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=(4.4, 2.3 * n_rows)))
+    grid = figure.add_gridspec(2, 1, height_ratios=(4.4, 2.3 * n_rows))
+    top, bottom = (figure.add_subfigure(place) for place in grid)
     left, middle, right = top.subplots(1, 3, width_ratios=(1.0, 1.2, 0.9))
     majors = [check for check in calibration.checks if check.wt_pct > _MAJOR_WT_PCT]
     _counts_panel(left, majors, calibration.suspects)

@@ -71,7 +71,7 @@ def spread_sample(planes: Floats) -> Floats:
 def iterate_gains(
     classifier: PhaseClassifier, sample: Floats, passes: int, least_prior_sd: float, *, unaided: bool = False
 ) -> FittedClassifier:
-    """Iterate `_gain_step`; `unaided` by standards, elements that no phase gauges take the median gain of the others."""
+    """Iterate `_gain_step`; `unaided` by standards, elements that no phase gauges get the median of the gains."""
     first = calibration_of(classifier)
     prior_sd = {name: max(least_prior_sd, first.channels[name].relative_sd) for name in classifier.channels}
     gains: dict[str, tuple[float, float]] = {}

@@ -67,7 +67,10 @@ class SelfCalibration:
         """Name what is wrong with the evidence; empty where it is good."""
         tests = (
             (self.mineral < LEAST_MINERAL, f"only {100 * self.mineral:.0f} % of the pixels hold a mineral"),
-            (self.consistent < LEAST_CONSISTENT, f"{100 * self.consistent:.0f} % of them fit a mineral closely"),
+            (
+                self.consistent < LEAST_CONSISTENT,
+                f"{100 * self.consistent:.0f} % of the mineral pixels fit one closely",
+            ),
             (self.alike < LEAST_ALIKE, f"another start names {100 * (1 - self.alike):.0f} % of the pixels otherwise"),
             (self.lead < LEAST_LEAD, "WDS and EDS sensitivities fit alike"),
         )

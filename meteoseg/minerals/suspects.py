@@ -50,13 +50,13 @@ class Net:
             others = [other for other in used if other != row and self.major[other, column]]
             level = float(np.median(self.per_wt[others, column])) if others else 0.0
             if self.major[row, column] and level > 0:
-                share = max(float(self.per_wt[row, column]), 1e-3 * level) / level
+                share: float = max(float(self.per_wt[row, column]), 1e-3 * level) / level
                 sd = np.hypot(RELATIVE_FLOOR * np.sqrt(1 + 1 / len(others)), self.per_wt_sd[row, column])
                 result[row, column] = np.log(share) / sd
             elif self.major[row, column] and self.net_per_factor[row, column] <= 0:
                 result[row, column] = -10 * SUSPECT_SD
             elif self.wt_pct[row, column] < ABSENT_WT_PCT and level > 0:
-                foreign_wt_pct = self.net_per_factor[row, column] / level
+                foreign_wt_pct = float(self.net_per_factor[row, column]) / level
                 result[row, column] = max(0.0, foreign_wt_pct) / _FOREIGN_SD_WT_PCT
         return result
 

@@ -34,7 +34,7 @@ def calibration_figure(calibration: Calibration) -> bytes:
     n_rows = -(-len(elements) // _PER_ROW)
     figure = Figure(figsize=(12.0, 4.4 + 2.3 * n_rows), dpi=CHART_DPI, layout="constrained")
     grid = figure.add_gridspec(2, 1, height_ratios=(4.4, 2.3 * n_rows))
-    top, bottom = (figure.add_subfigure(place) for place in grid)
+    top, bottom = (figure.add_subfigure(place) for place in (grid[0], grid[1]))
     left, middle, right = top.subplots(1, 3, width_ratios=(1.0, 1.2, 0.9))
     majors = [check for check in calibration.checks if check.wt_pct > _MAJOR_WT_PCT]
     _counts_panel(left, majors, calibration.suspects)

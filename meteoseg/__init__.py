@@ -27,6 +27,9 @@ from meteoseg.errors import (
 if TYPE_CHECKING:
     import meteoseg.train as train
     from meteoseg.channels import composite as composite
+    from meteoseg.clustering import ClusterOptions as ClusterOptions
+    from meteoseg.clustering import ClusterResult as ClusterResult
+    from meteoseg.clustering import cluster as cluster
     from meteoseg.finetuning import FineTuneOptions as FineTuneOptions
     from meteoseg.finetuning import finetune as finetune
     from meteoseg.io import open_section as open_section
@@ -37,10 +40,13 @@ if TYPE_CHECKING:
 
 #: Public names loaded at first use, so that the import stays light: name -> (module, attribute or "").
 _LAZY: dict[str, tuple[str, str]] = {
+    "ClusterOptions": ("meteoseg.clustering", "ClusterOptions"),
+    "ClusterResult": ("meteoseg.clustering", "ClusterResult"),
     "FineTuneOptions": ("meteoseg.finetuning", "FineTuneOptions"),
     "Result": ("meteoseg.pipeline", "Result"),
     "Section": ("meteoseg.section", "Section"),
     "Stack": ("meteoseg.section", "Stack"),
+    "cluster": ("meteoseg.clustering", "cluster"),
     "composite": ("meteoseg.channels", "composite"),
     "finetune": ("meteoseg.finetuning", "finetune"),
     "open_section": ("meteoseg.io", "open_section"),
@@ -50,6 +56,8 @@ _LAZY: dict[str, tuple[str, str]] = {
 
 __all__ = [
     "ChannelError",
+    "ClusterOptions",
+    "ClusterResult",
     "FineTuneOptions",
     "InputError",
     "MeteosegError",
@@ -61,6 +69,7 @@ __all__ = [
     "Stack",
     "UnknownNameError",
     "__version__",
+    "cluster",
     "composite",
     "finetune",
     "open_section",

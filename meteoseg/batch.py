@@ -17,6 +17,7 @@ import pandas as pd
 from meteoseg.errors import InputError, MeteosegError, UnknownNameError
 from meteoseg.io import open_section, section_name
 from meteoseg.measure import CHONDRULES_CSV, CLASSIFICATION_JSON, MODES_CSV, RUN_JSON, join_tables
+from meteoseg.minerals.choose import SELF
 from meteoseg.models import find_model
 from meteoseg.objects import size_summary
 from meteoseg.pipeline import DEFAULT_MODEL, segment
@@ -90,7 +91,7 @@ def batch(
     ----------
     sections : CSV with a column `section` (path relative to the CSV) and any of name, pixel_size_um,
         pixel_size_error_pct, standards, crop_to_common; or a folder whose subfolders are sections.
-    standards : for sections whose row names none.
+    standards : for sections whose row names none; ``self`` as in `segment`.
     defaults : further fields of `Job` for sections whose row leaves them empty.
     workers : sections at a time; `scheduler` : address of a dask.distributed scheduler instead.
     resume : skip sections whose result is complete; overwrite : replace results that exist.
@@ -171,7 +172,8 @@ def _job(row: Mapping[str, str | None], path: Path, defaults: Mapping[str, Any],
         if cells.get(key):
             values[key] = _number(cells[key], f"{key} in row {number} of {path}")
     if cells.get("standards"):
-        values["standards"] = folder / cells["standards"]
+        given = cells["standards"]
+        values["standards"] = Path(given) if given == SELF else folder / given
     if cells.get("crop_to_common"):
         values["crop_to_common"] = _flag(cells["crop_to_common"], f"crop_to_common in row {number} of {path}")
     return Job(section, cells.get("name") or section_name(section), **values)
@@ -247,7 +249,8 @@ def _run_on_cluster(jobs: Sequence[Job], settings: Settings, scheduler: str) -> 
 
 
 def _absolute(job: Job) -> Job:
-    standards = None if job.standards is None else job.standards.resolve()
+    given = job.standards
+    standards = given if given is None or str(given) == SELF else given.resolve()
     return replace(job, section=job.section.resolve(), standards=standards)
 
 

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,72 +12,21 @@ from typing import Any
 import click
 
 from meteoseg._version import __version__
-from meteoseg.errors import InputError, MeteosegError
-from meteoseg.options import PathArgument, evaluate_options, finetune_options, open_given, pairs, section_options
+from meteoseg.console import CommandGroup
+from meteoseg.errors import InputError
+from meteoseg.options import (
+    PathArgument,
+    cluster_options,
+    evaluate_options,
+    finetune_options,
+    open_given,
+    pairs,
+    section_options,
+    value_of,
+)
 
 
-def _marked(text: str | None) -> str | None:
-    r"""Make the sign that keeps lines apart of the ``\b`` that raw docstrings hold."""
-    return text.replace("\\b\n", "\b\n") if text else text
-
-
-class _ManyValues(click.Command):
-    """A command whose repeated options also take several values at once: ``--channels Fe=a.tif Mg=b.tif``."""
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **(settings | {"help": _marked(settings.get("help"))}))
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        repeated = {name for param in self.params if getattr(param, "multiple", False) for name in param.opts}
-        argument_first = bool(args) and not args[0].startswith("-")
-        expanded: list[str] = []
-        option, n_values = "", 0
-        for arg in args:
-            if arg.startswith("-"):
-                option, n_values = (arg if arg in repeated else ""), 0
-            elif option:
-                if n_values and ("=" in arg or (option == "--mask" and argument_first)):
-                    expanded.append(option)
-                n_values += 1
-            expanded.append(arg)
-        return super().parse_args(ctx, expanded)
-
-
-class _Group(click.Group):
-    """Commands whose errors are one line and an exit code."""
-
-    command_class = _ManyValues
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **(settings | {"help": _marked(settings.get("help"))}))
-
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
-        extra.pop("standalone_mode", None)
-        if args is None:  # the real command line: being terminated cleans up as Ctrl-C does
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        try:
-            code = super().main(args, prog_name, standalone_mode=False, **extra)
-        except click.Abort:
-            click.echo("meteoseg: interrupted", err=True)
-            sys.exit(130)
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message())
-            sys.exit(2)
-        except click.ClickException as error:
-            _fail(error.format_message())
-        except MeteosegError as error:
-            _fail(str(error))
-        except OSError as error:
-            _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str) -> None:
-    click.echo(f"meteoseg: error: {' '.join(message.split())}", err=True)
-    sys.exit(2)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="meteoseg")
 def main() -> None:
     r"""Minerals, chondrules, modal abundances and a chondrite group from SEM maps of a meteorite section.
@@ -123,7 +69,12 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
 @section_options
 @click.option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/.")
 @click.option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN.")
-@click.option("--standards", type=PathArgument, metavar="DIR", help="Standards, or a calibration.json.")
+@click.option(
+    "--standards",
+    type=PathArgument,
+    metavar="DIR|FILE|self",
+    help="Standards, a calibration.json, or the section itself.",
+)
 @click.option(
     "--phases",
     type=PathArgument,
@@ -154,6 +105,7 @@ def segment(section: Path, out: Path, **given: Any) -> None:
       meteoseg segment maps/ -o results --pixel-size 1.0
       meteoseg segment maps/ -o results --pixel-size 25 --pixel-size-error 20 --name ps1b
       meteoseg segment maps/ -o results --standards standards/ --crop-to-common
+      meteoseg segment maps/ -o results --standards self
     """
     from meteoseg.pipeline import segment as run
 
@@ -168,7 +120,12 @@ def segment(section: Path, out: Path, **given: Any) -> None:
 @click.argument("sections", type=PathArgument, metavar="MANIFEST.csv|DIR")
 @click.option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/.")
 @click.option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN.")
-@click.option("--standards", type=PathArgument, metavar="DIR", help="Standards, or a calibration.json.")
+@click.option(
+    "--standards",
+    type=PathArgument,
+    metavar="DIR|FILE|self",
+    help="Standards, a calibration.json, or the section itself.",
+)
 @click.option("--pixel-size", type=float, metavar="UM", help="Of sections whose row states none; wins over metadata.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Sections at a time.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a dask.distributed cluster.")
@@ -221,21 +178,30 @@ def composite(section: Path, preset: str, out: Path, **given: Any) -> None:
 @main.command()
 @click.argument("standards_dir", type=PathArgument)
 @click.option("-o", "--out", type=PathArgument, required=True, metavar="FILE.json", help="Calibration to write.")
-def calibrate(standards_dir: Path, out: Path) -> None:
-    r"""Turn maps of standards into a calibration: counts per wt%, background, dead time.
+@click.option("--figure", type=PathArgument, metavar="PNG", help="Figure to write  [default: FILE.png]")
+def calibrate(standards_dir: Path, out: Path, figure: Path | None) -> None:
+    r"""Turn maps of standards into a calibration: counts per wt%, background, dead time, and a figure of them.
 
     STANDARDS_DIR holds one map per element, a <formula>_mask.tif per standard and compositions.csv.
+    Standards that contradict the others are named and left out.
 
     \b
     Example
       meteoseg calibrate standards/ -o calibration.json
     """
     from meteoseg.minerals.standards import calibrate as run
+    from meteoseg.report.calibrationsheet import calibration_figure, format_calibration
 
+    png = out.with_suffix(".png") if figure is None else figure
+    if png == out:
+        raise InputError(f"{out} cannot be the calibration and its figure: give -o a name that ends in .json.")
     calibration = run(standards_dir)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    for path in (out, png):
+        path.parent.mkdir(parents=True, exist_ok=True)
     calibration.to_json(out)
-    click.echo(f"wrote {out}", err=True)
+    png.write_bytes(calibration_figure(calibration))
+    click.echo(format_calibration(calibration))
+    click.echo(f"wrote {out} and {png}", err=True)
 
 
 @main.command()
@@ -292,6 +258,32 @@ def finetune(section: Path, labels: Path, out: Path, **given: Any) -> None:
         overwrite=given["overwrite"],
         progress=True,
     )
+    click.echo(done.summary())
+
+
+@main.command()
+@section_options
+@cluster_options
+def cluster(section: Path, out: Path, **given: Any) -> None:
+    r"""Sort pixels without a network or standards: clusters, unmixing, rules, a forest from scribbles.
+
+    Writes phases.ome.tif, legend.csv and modes.csv into OUT/<section name>/, as segment does.
+
+    \b
+    Examples
+      meteoseg cluster maps/ -o results --method gmm
+      meteoseg cluster maps/ -o results --method kmeans --classes 10 --use Fe "Mg / (Mg + Fe)" S
+      meteoseg cluster maps/ -o results --method rules --rules rules.toml
+      meteoseg cluster maps/ -o results --method forest --scribbles drawn.tif --class 1=olivine 2=troilite
+    """
+    from meteoseg.clustering import ClusterOptions
+    from meteoseg.clustering import cluster as run
+
+    names = {value_of(key): name for key, name in pairs(given["names"], "--class", "VALUE=NAME").items()}
+    keys = ("method", "use", "classes", "rules", "scribbles", "seed")
+    options = ClusterOptions(**{key: given[key] for key in keys}, names=names)
+    opened = open_given(section, given, name=given["name"])
+    done = run(opened, options, out=out, overwrite=given["overwrite"], progress=True)
     click.echo(done.summary())
 
 

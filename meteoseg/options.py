@@ -74,6 +74,42 @@ def pairs(items: Sequence[str], option: str, form: str) -> dict[str, str]:
     return found
 
 
+def value_of(text: str) -> int:
+    """Read the value of a label.
+
+    Raises
+    ------
+    InputError : it is no whole number.
+    """
+    if not text.isdecimal():
+        raise InputError(f"--class value '{text}' is no whole number: write VALUE=NAME, e.g. 1=olivine.")
+    return int(text)
+
+
+def cluster_options(command: F) -> F:
+    """Add the options of ``meteoseg cluster``."""
+    option, whole = click.option, click.IntRange
+    methods = click.Choice(["kmeans", "gmm", "nmf", "rules", "forest"])
+    use = "Channel or expression to sort by; repeatable  [default: all channels]"
+    count = "Number of classes  [default: 8; gmm: 2 to 12 by BIC]"
+    return _with(
+        command,
+        [
+            option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/."),
+            option("--method", type=methods, default="kmeans", show_default=True, help="How pixels are sorted."),
+            option("--use", multiple=True, metavar="EXPR", help=use),
+            option("--classes", type=whole(min=2), metavar="N", help=count),
+            option("--rules", type=PathArgument, metavar="TOML", help='NAME = "condition", the first that holds.'),
+            option("--scribbles", type=PathArgument, metavar="TIF", help="Drawn classes; 0 and 255 are unlabelled."),
+            option("--class", "names", multiple=True, metavar="VALUE=NAME", help="Name of a drawn value; repeatable."),
+            option("--seed", type=whole(0, 2**32 - 1), metavar="N", default=1, show_default=True,
+                   help="Number that random choices come from; the same gives the same."),
+            option("--name", help="Name of the section (default: from the folder or file)."),
+            option("--overwrite", is_flag=True, help="Replace OUT/<name>/ where it exists."),
+        ],
+    )  # fmt: skip
+
+
 def finetune_options(command: F) -> F:
     """Add the options of ``meteoseg finetune``; those of the training have the defaults of `FineTuneOptions`."""
     return _with(command, [*_label_options(), *_tuning_options()])

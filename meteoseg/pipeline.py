@@ -169,7 +169,8 @@ def segment(
     ----------
     source : section, stack of channel expressions (those of the model's card), or a path to open.
     model : shipped name, weights file, training folder, or a loaded model.
-    standards : folder of maps of standards, or a calibration file: phases then come from the chemistry.
+    standards : folder of maps of standards, a calibration file, or ``self`` (calibrate the section from its own
+        minerals; refused where that is a guess): phases then come from the chemistry.
     legend : TOML file (or `LegendEdit`) that selects, drops, merges or adds phases, or the name of a preset
         (opaques, CAI, silicates, all).
     out : parent folder; None keeps the result in a temporary folder until `Result.save`.

@@ -19,12 +19,12 @@ LEVELS = {
     for level, names in {
         0: "_version errors legend legendedit section grid elements syntax expressions sampling mineraldata",
         1: "io register channels simulate minerals tiles stitch resample instances labelling objects "
-        "stereology modes metrics scores certainty classify report output provenance measure labeltables evaluate "
-        "fetch",
+        "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
+        "evaluate fetch",
         2: "unet fusion models",
         3: "predict inference train",
-        4: "segmenting mineralmaps illustrate pipeline batch drawnscores finetuning",
-        5: "options cli __main__",
+        4: "segmenting mineralmaps illustrate pipeline batch drawnscores finetuning clustering",
+        5: "console options cli __main__",
     }.items()
     for name in names.split()
 }
@@ -33,7 +33,7 @@ LEVELS = {
 FLOW = {
     "labelling": {"instances", "resample", "objects"},
     "classify": {"objects"},
-    "report": {"objects"},
+    "report": {"objects", "minerals"},
     "minerals": {"io"},
     "simulate": {"io"},
     "measure": {"io", "objects", "modes", "classify"},
@@ -49,7 +49,7 @@ FLOW = {
     "batch": {"pipeline"},
     "drawnscores": {"segmenting"},
     "finetuning": {"drawnscores"},
-    "cli": {"options"},
+    "cli": {"console", "options"},
     "__main__": {"cli"},
 }
 #: Level 0 is ordered by itself: each may import those before it.
@@ -140,6 +140,10 @@ def test_modes_does_not_load_torch() -> None:
     assert "torch" not in loaded_after(
         "import meteoseg.measure, meteoseg.io, meteoseg.classify, meteoseg.report.tables"
     )
+
+
+def test_cluster_does_not_load_torch() -> None:
+    assert "torch" not in loaded_after("import meteoseg.clustering")
 
 
 def test_files_are_a_sitting_long() -> None:

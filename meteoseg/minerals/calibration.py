@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from meteoseg.minerals.alpha import (
 FEWEST_CHANNELS = 3
 _FORMAT = "meteoseg-calibration-1"
 _FEWEST_TWOS = 20
+_K_FACTOR_KEYS = ("k_factors", "counts_per_wt_pct")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class ChannelResponse:
     ones_missing : the file stores a count of 1 as 0.
     relative_sd : of the sensitivity, one standard deviation.
     source : where the sensitivity comes from.
+    background_sd : sd (counts) of the background of one material about that line.
+    background_per_z_sd, dead_time_sd : standard errors; 0 where nobody measured them.
     """
 
     sensitivity: float
@@ -46,11 +49,18 @@ class ChannelResponse:
     ones_missing: bool = False
     relative_sd: float = 0.1
     source: str = "given"
+    background_sd: float = 0.0
+    background_per_z_sd: float = 0.0
+    dead_time_sd: float = 0.0
 
 
 @dataclass(frozen=True)
 class StandardCheck:
-    """One standard against the fitted calibration: `residual_sd` is its misfit in standard deviations."""
+    """One standard and element against the fitted calibration.
+
+    wt_pct : 0 where the counts are background; counts, counts_sd : stored mean per pixel and its standard error;
+    fitted_counts : of the calibration; residual_sd : misfit in standard deviations; mean_z : of the standard.
+    """
 
     standard: str
     element: str
@@ -58,13 +68,16 @@ class StandardCheck:
     counts: float
     fitted_counts: float
     residual_sd: float
+    counts_sd: float = 0.0
+    mean_z: float = 0.0
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Response of every calibrated element, with the checks and remarks of the fit.
 
-    `kind` is ``standards``, ``self-calibrated`` or ``given`` (a hand-written file).
+    `kind` is ``standards``, ``self-calibrated`` or ``given`` (a hand-written file); `suspects` names the standards
+    that contradict the others and were left out.
 
     Examples
     --------
@@ -77,6 +90,7 @@ class Calibration:
     kind: str = "given"
     checks: tuple[StandardCheck, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    suspects: tuple[str, ...] = ()
 
     def usable(self, channel_names: Sequence[str]) -> tuple[str, ...]:
         """Return the elements of `channel_names` that are calibrated.
@@ -157,7 +171,9 @@ class Calibration:
         """Read a calibration written by `to_json` or by hand.
 
         By hand, ``{"channels": {"Fe": {"sensitivity": 3.3}, ...}}`` is enough; the other keys of
-        `ChannelResponse` are optional.
+        `ChannelResponse` are optional. Or give k-factors: ``{"k_factors": {"Si": 1.0, "Fe": 1.8, ...},
+        "counts_per_wt_pct": 15.9}``, where wt% is proportional to k times the counts (matrix-corrected) and
+        ``counts_per_wt_pct`` is the sensitivity of an element whose k is 1.
 
         Raises
         ------
@@ -169,26 +185,78 @@ class Calibration:
             raise InputError(f"Calibration file {path} does not exist.") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"Calibration file {path} is not valid JSON: {error}.") from error
-        if not isinstance(data, dict) or not isinstance(data.get("channels"), dict) or not data["channels"]:
-            raise InputError(f'Calibration file {path} needs {{"channels": {{"Fe": {{"sensitivity": 3.3}}, ...}}}}.')
+        given = _channels_of(path, data)
+        unknown = sorted(set(data) - {entry.name for entry in fields(cls)} - {"format", *_K_FACTOR_KEYS})
+        if unknown:
+            raise InputError(
+                f"Calibration file {path} has the unknown key '{unknown[0]}': use channels, or k_factors and "
+                "counts_per_wt_pct."
+            )
+        channels = {name: _response(path, name, values) for name, values in given.items()}
         try:
-            channels = {name: ChannelResponse(**values) for name, values in data["channels"].items()}
             checks = tuple(StandardCheck(**check) for check in data.get("checks", ()))
         except TypeError as error:
             raise InputError(f"Calibration file {path} has an unknown or missing key: {error}.") from error
-        _check_channels(path, channels)
-        return cls(channels, data.get("kind", "given"), checks, tuple(data.get("notes", ())))
+        notes, suspects = (tuple(map(str, data.get(key, ()))) for key in ("notes", "suspects"))
+        return cls(channels, str(data.get("kind", "given")), checks, notes, suspects)
+
+
+def _channels_of(path: Path, data: Any) -> dict[str, Any]:
+    """Return the keys of `ChannelResponse` by element, made from k-factors where those are given."""
+    is_table = isinstance(data, dict)
+    if is_table and "k_factors" in data and "channels" not in data:
+        factors, scale = data["k_factors"], data.get("counts_per_wt_pct")
+        if not isinstance(factors, dict) or not factors or not all(map(_is_positive, [scale, *factors.values()])):
+            raise InputError(
+                f'Calibration file {path} needs {{"k_factors": {{"Si": 1.0, "Fe": 1.8, ...}}, "counts_per_wt_pct": '
+                "15.9}, all above 0."
+            )
+        return {name: {"sensitivity": scale / factor, "source": "k-factor"} for name, factor in factors.items()}
+    if not is_table or not isinstance(data.get("channels"), dict) or not data["channels"]:
+        raise InputError(f'Calibration file {path} needs {{"channels": {{"Fe": {{"sensitivity": 3.3}}, ...}}}}.')
+    return dict(data["channels"])
+
+
+def _response(path: Path, name: str, values: Any) -> ChannelResponse:
+    """Check one channel of a calibration file."""
+    if name not in ELEMENTS:
+        raise InputError(f"Calibration file {path} names '{name}', which is no element symbol: write it like 'Fe'.")
+    known = {entry.name: entry.type for entry in fields(ChannelResponse)}
+    if not isinstance(values, dict):
+        raise InputError(f'Calibration file {path}: {name} is {values!r}, write {{"sensitivity": {values!r}}}.')
+    unknown = sorted(set(values) - set(known))
+    if unknown or "sensitivity" not in values:
+        what = f"the unknown key '{unknown[0]}'" if unknown else "no 'sensitivity'"
+        raise InputError(
+            f"Calibration file {path}: {name} has an unknown or missing key ({what}). Use {', '.join(known)}."
+        )
+    for key, value in values.items():
+        _check_value(path, f"{key} of {name}", value, known[key])
+    return ChannelResponse(**values)
+
+
+def _check_value(path: Path, what: str, value: Any, type_name: Any) -> None:
+    """Check a value of `ChannelResponse`; `type_name` is its annotation."""
+    key = what.split()[0]
+    if type_name in ("bool", "str"):
+        fits, allowed = isinstance(value, bool if type_name == "bool" else str), f"a {type_name}"
+    elif key in ("sensitivity", "relative_sd"):
+        fits, allowed = _is_positive(value), "above 0"
+    else:
+        fits = _is_number(value) and (value >= 0 or key.startswith("background"))
+        allowed = "a number" if key.startswith("background") else "0 or more"
+    if not fits:
+        raise InputError(f"Calibration file {path}: {what} is {value!r}, not {allowed}: correct it.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
 
 
 def ones_are_missing(plane: NDArray[Any]) -> bool:
     """Tell whether an integer count map holds 0 and 2 but never 1 (a 1 was stored as 0)."""
     return bool(np.any(plane == 0) and np.count_nonzero(plane == 2) >= _FEWEST_TWOS and not np.any(plane == 1))
-
-
-def _check_channels(path: Path, channels: Mapping[str, Any]) -> None:
-    for name, channel in channels.items():
-        if name not in ELEMENTS:
-            raise InputError(f"Calibration file {path} names '{name}', which is no element symbol: write it like 'Fe'.")
-        sensitivity = channel.sensitivity
-        if not isinstance(sensitivity, int | float) or not np.isfinite(sensitivity) or sensitivity <= 0:
-            raise InputError(f"Calibration file {path}: sensitivity of {name} is {sensitivity!r}, not above 0.")

@@ -14,14 +14,17 @@ from meteoseg.grid import Window
 from meteoseg.legendedit import NO_EDIT, LegendEdit
 from meteoseg.minerals.calibration import Calibration
 from meteoseg.minerals.classifier import Identified, PhaseClassifier
-from meteoseg.minerals.fitted import refine_gains
+from meteoseg.minerals.fitted import FittedClassifier, refine_gains
 from meteoseg.minerals.quantified import check_percent
+from meteoseg.minerals.selfcalibration import require_self_calibration
 from meteoseg.minerals.smoothing import REACH_PX
 from meteoseg.minerals.standards import calibrate
 from meteoseg.minerals.templates import phase_rules
 from meteoseg.sampling import sample_pixels
 from meteoseg.section import Section
 
+#: Given instead of standards: calibrate the section from its own minerals.
+SELF = "self"
 _FEWEST_ELEMENTS = 3
 _NOISE_SAMPLE_PX = 512
 
@@ -70,15 +73,18 @@ def choose_phase_maker(
 
     Parameters
     ----------
-    standards : folder of maps of standards, or a calibration file of ``meteoseg calibrate``.
+    standards : folder of maps of standards, a calibration file of ``meteoseg calibrate``, or ``self``: calibrate the
+        section from its own minerals.
     edit : the user's legend: phases it drops are not compared, phases it adds are.
 
     Raises
     ------
     InputError : no such standards, display images where counts are needed, fractions where wt% are, new phases
-        without chemistry.
+        without chemistry, or weak evidence for ``self``.
     ChannelError : fewer than three elements are calibrated.
     """
+    if str(standards) == SELF:
+        return _from_itself(section, edit)
     if standards is not None:
         return _from_standards(section, Path(standards), edit)
     elements = [name for name, channel in section.channels.items() if channel.unit == "wt%" and name != BSE]
@@ -103,7 +109,9 @@ def _compared(edit: LegendEdit) -> tuple[str, ...]:
 
 def _from_standards(section: Section, standards: Path, edit: LegendEdit) -> ChemicalPhases:
     if not standards.exists():
-        raise InputError(f"{standards} does not exist: --standards takes a folder of standards or a calibration.json.")
+        raise InputError(
+            f"{standards} does not exist: --standards takes a folder of standards, a calibration.json, or self."
+        )
     calibration = calibrate(standards) if standards.is_dir() else Calibration.from_json(standards)
     classifier = PhaseClassifier.from_calibration(
         calibration, section.channel_names, phases=_compared(edit), new=edit.new
@@ -116,9 +124,31 @@ def _from_standards(section: Section, standards: Path, edit: LegendEdit) -> Chem
             )
     sample = np.maximum(np.nan_to_num(sample_pixels(section)), 0)
     fitted = refine_gains(classifier, sample[:, None, :], section.channel_names)
-    gains = ", ".join(f"{name} {gain:.2f}" for name, gain in fitted.gains.items())
     notes = (
         *fitted.classifier.notes,
-        f"Gains of the maps against the standards: {gains}; {100 * fitted.explained:.0f} % of pixels explained.",
+        f"Gains of the maps against the standards: {_listed(fitted)}; "
+        f"{100 * fitted.explained:.0f} % of pixels explained.",
     )
     return ChemicalPhases(fitted.classifier, f"standards ({standards.name})", notes)
+
+
+def _from_itself(section: Section, edit: LegendEdit) -> ChemicalPhases:
+    found = require_self_calibration(section)
+    fitted = found.fitted
+    classifier = fitted.classifier
+    if edit != NO_EDIT and isinstance(classifier.response, Calibration):
+        # Calibrated with all phases: a selection may lack those that gauge an element.
+        classifier = PhaseClassifier.from_calibration(
+            classifier.response, classifier.channels, phases=_compared(edit), new=edit.new
+        )
+    notes = (
+        *fitted.classifier.notes,
+        f"Self-calibrated gains against {found.family}: {_listed(fitted)}; "
+        f"{100 * found.consistent:.0f} % of the mineral pixels fit closely; "
+        f"other starts name {100 * found.alike:.0f} % of all pixels alike.",
+    )
+    return ChemicalPhases(classifier, f"self-calibration ({found.family})", notes)
+
+
+def _listed(fitted: FittedClassifier) -> str:
+    return ", ".join(f"{name} {gain:.2f}" for name, gain in fitted.gains.items())

@@ -34,6 +34,7 @@ _POINTS_NOTE = (
     "Adjacent pixels are unrelated, as in a table of point analyses: each was named by itself, without its neighbours."
 )
 
+
 @dataclass(frozen=True)
 class ClassifierSettings:
     """Choices of the classifier.

@@ -12,7 +12,9 @@ from meteoseg.mineraldata import minerals
 from meteoseg.minerals.calibration import Calibration, ChannelResponse
 from meteoseg.minerals.choose import ChemicalPhases
 from meteoseg.minerals.classifier import ClassifierSettings, PhaseClassifier
-from meteoseg.minerals.fitted import WDS_SENSITIVITY, refine_gains, self_calibrate
+from meteoseg.minerals.fitted import refine_gains
+from meteoseg.minerals.selfcalibration import self_calibrate
+from meteoseg.minerals.sensitivities import WDS_SENSITIVITY
 from meteoseg.minerals.templates import load_templates, phase_rules
 from meteoseg.section import Section
 

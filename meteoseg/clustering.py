@@ -1,0 +1,244 @@
+"""A section sorted by a classical tool, into the same label image and tables as those of a segmentation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meteoseg.clusters import METHODS, PixelClasses, fit_clusters, grow_forest, legend_of, read_rules
+from meteoseg.clusters.forest import UNLABELLED
+from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.grid import Window
+from meteoseg.io import BandWriter, check_values, open_section, read_labels
+from meteoseg.labelling import empty_field
+from meteoseg.legend import Legend, write_legend_csv
+from meteoseg.measure import LABEL_FILES, LEGEND_CSV, MODES_CSV, RUN_JSON, LabelLayers, write_json, write_tables
+from meteoseg.output import complete_or_absent, output_folder
+from meteoseg.provenance import Steps, environment, input_hashes, now, peak_memory_mb, section_facts
+from meteoseg.report.figures import phase_map_figure
+from meteoseg.report.tables import format_modes
+from meteoseg.section import ArrayPlane, Section, Stack
+
+#: All methods of `cluster`.
+ALL_METHODS = (*METHODS, "rules", "forest")
+MEANS_CSV, PHASES_PNG = "channel_means.csv", "phases.png"
+_BAND_PX = 1_000_000
+
+
+@dataclass(frozen=True)
+class ClusterResult:
+    """What `cluster` wrote, in its folder."""
+
+    folder: Path
+
+    @property
+    def phases(self) -> NDArray[Any]:
+        """Class ids (H, W), see legend.csv; 0 is outside."""
+        return read_labels(self.folder / LABEL_FILES["phases"])
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """Provenance, the content of run.json."""
+        return dict(json.loads((self.folder / RUN_JSON).read_text(encoding="utf-8")))
+
+    def modes(self) -> pd.DataFrame:
+        """Return the modal table, the content of modes.csv."""
+        return pd.read_csv(self.folder / MODES_CSV)
+
+    def channel_means(self) -> pd.DataFrame:
+        """Return the mean of every channel in each class, the content of channel_means.csv."""
+        return pd.read_csv(self.folder / MEANS_CSV)
+
+    def summary(self) -> str:
+        """Return the modal table, the channel means and where the results lie, as text."""
+        means = self.channel_means().to_string(index=False, float_format=lambda value: f"{value:.4g}")
+        notes = "\n".join(self.run["notes"])
+        return "\n\n".join(
+            part for part in (format_modes(self.modes()), means, notes, f"Results: {self.folder}") if part
+        )
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """How pixels are sorted.
+
+    method : ``kmeans``, ``gmm``, ``nmf``, ``rules`` or ``forest``.
+    use : channels, or expressions of them, that are sorted by; none: all (rules name their own).
+    classes : number of classes of ``kmeans``, ``gmm`` and ``nmf``.
+    rules : TOML file of ``rules``.
+    scribbles : label image of ``forest``, a file or (H, W) integers; names : what its values mean; unlabelled : values
+        that are no label.
+    seed : the same seed gives the same classes.
+    """
+
+    method: str = "kmeans"
+    use: tuple[str, ...] = ()
+    classes: int | None = None
+    rules: Path | None = None
+    scribbles: Path | NDArray[np.integer[Any]] | None = None
+    names: Mapping[int, str] | None = None
+    unlabelled: Sequence[int] = UNLABELLED
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.method not in ALL_METHODS:
+            raise UnknownNameError.of("method", self.method, ALL_METHODS)
+        for option, given, methods in (
+            ("--classes", self.classes is not None, METHODS),
+            ("--rules", self.rules is not None, ("rules",)),
+            ("--scribbles", self.scribbles is not None, ("forest",)),
+            ("--class", bool(self.names), ("forest",)),
+            ("--use", bool(self.use), (*METHODS, "forest")),
+        ):
+            if given and self.method not in methods:
+                raise InputError(f"{option} goes with --method {' or '.join(methods)}, not with {self.method}.")
+        if self.method == "rules" and self.rules is None:
+            raise InputError("--method rules needs a TOML file: add --rules FILE.")
+        if self.method == "forest" and self.scribbles is None:
+            raise InputError(
+                "--method forest needs a label image with a few pixels of each class: add --scribbles TIF."
+            )
+
+
+def cluster(
+    source: Section | Stack | Path | str,
+    options: ClusterOptions | None = None,
+    *,
+    out: Path | str | None = None,
+    name: str | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> ClusterResult:
+    """Sort the pixels of a section by a classical tool and write ``out/name``.
+
+    The folder holds phases.ome.tif, legend.csv, modes.csv and run.json as those of `segment`, the mean of each
+    channel in each class (channel_means.csv) and a picture (phases.png). ``meteoseg modes`` and ``meteoseg evaluate``
+    take it.
+
+    Parameters
+    ----------
+    source : section, stack of channel expressions, or a path to open.
+    options : method and what it needs; default: k-means, 8 clusters.
+    out : parent folder; None: a temporary folder, which goes with the result.
+    name : of the result folder; default: the section's name.
+    overwrite : replace a result folder that is not empty.
+    progress : tell about the steps on stderr.
+
+    Raises
+    ------
+    MeteosegError : bad input; nothing is written then.
+    """
+    options = options or ClusterOptions()
+    steps, started = Steps(progress), now()
+    opened = open_section(source) if isinstance(source, Path | str) else source
+    section = opened if isinstance(opened, Section) else opened.section
+    section = replace(section, name=name or section.name, notes=(*section.notes, *check_values(section)))
+    section.require_pixel_size()
+    parent = Path(tempfile.mkdtemp(prefix="meteoseg-")) if out is None else Path(out)
+    target = output_folder(parent, section.name, overwrite=overwrite)
+    with steps("fit"):
+        tool = _fit(section if isinstance(opened, Section) else replace(opened, section=section), options)
+        legend, table = legend_of(tool.names, dict(getattr(tool, "colors", {})))
+    with complete_or_absent(target) as folder:
+        labels = np.memmap(folder / "labels.raw", np.uint8, "w+", shape=section.shape)
+        with steps("classes"):
+            means = _draw(section, tool, table, labels)
+        with steps("tables"):
+            _write(section, legend, labels, means, folder=folder)
+        del labels
+        (folder / "labels.raw").unlink()
+        run = _provenance(section, tool, options, started)
+        run |= {"timings_s": steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
+        write_json(folder / RUN_JSON, run | {"complete": True})
+    result = ClusterResult(target)
+    if out is None:
+        weakref.finalize(result, shutil.rmtree, parent, ignore_errors=True)
+    return result
+
+
+def _fit(source: Section | Stack, options: ClusterOptions) -> PixelClasses:
+    section = source if isinstance(source, Section) else source.section
+    if options.rules is not None:
+        return read_rules(Path(options.rules), section)
+    chosen = section.select(options.use) if options.use else source
+    if options.scribbles is None:
+        return fit_clusters(chosen, options.method, classes=options.classes, seed=options.seed)
+    given = options.scribbles
+    drawn = read_labels(given) if isinstance(given, Path | str) else np.asarray(given)
+    return grow_forest(chosen, drawn, meaning=options.names, unlabelled=options.unlabelled, seed=options.seed)
+
+
+def _bands(shape: tuple[int, int]) -> Iterator[Window]:
+    height = max(1, _BAND_PX // shape[1])
+    return (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))
+
+
+def _draw(section: Section, tool: PixelClasses, table: NDArray[np.uint8], labels: NDArray[np.uint8]) -> pd.DataFrame:
+    """Fill `labels` (H, W) with ids, band by band; return the mean of each channel in each class."""
+    counts = np.zeros(len(table))
+    sums = np.zeros((len(section.channel_names), len(table)))
+    for window in _bands(section.shape):
+        inside = section.read_mask(window)
+        inside &= ~empty_field(lambda w: section.read(window=w), window, section.shape)
+        if not inside.any():
+            continue
+        found = tool.draw(window)
+        labels[window.slices] = np.where(inside, table[found], 0)
+        counts += np.bincount(found[inside], minlength=len(table))
+        for row, plane in zip(sums, np.nan_to_num(section.read(window=window)), strict=True):
+            row += np.bincount(found[inside], weights=plane[inside], minlength=len(table))
+    if not counts.any():
+        raise InputError(f"'{section.name}' has no pixel with values inside its mask: there is nothing to sort.")
+    rows = [index for index in (*range(1, len(table)), 0) if counts[index]]
+    names = ["unclassified", *tool.names]
+    means = pd.DataFrame((sums[:, rows] / counts[rows]).T, columns=list(section.channel_names))
+    means.insert(0, "area_px", counts[rows].astype(int))
+    means.insert(0, "name", [names[index] for index in rows])
+    return means
+
+
+def _write(section: Section, legend: Legend, labels: NDArray[np.uint8], means: pd.DataFrame, *, folder: Path) -> None:
+    size = section.require_pixel_size()
+    with BandWriter(
+        folder / LABEL_FILES["phases"], section.shape, np.uint8, pixel_size_um=size, name="phases"
+    ) as writer:
+        for window in _bands(section.shape):
+            writer.write(np.asarray(labels[window.slices]))
+    write_legend_csv(folder / LEGEND_CSV, legend)
+    layers = LabelLayers({"phases": ArrayPlane(labels)}, {"phases": legend}, size)
+    modes = write_tables(folder, layers, None, None)
+    means.to_csv(folder / MEANS_CSV, index=False)
+    shown = modes.dropna(subset=["area_pct"])
+    percent = {str(name): float(pct) for name, pct in zip(shown["name"], shown["area_pct"], strict=True)}
+    (folder / PHASES_PNG).write_bytes(phase_map_figure(labels, legend, size, area_pct=percent))
+
+
+def _provenance(section: Section, tool: PixelClasses, options: ClusterOptions, started: str) -> dict[str, Any]:
+    parameters = {
+        "method": options.method,
+        "use": list(options.use),
+        "classes": options.classes,
+        "rules": None if options.rules is None else str(options.rules),
+        "scribbles": str(options.scribbles) if isinstance(options.scribbles, Path) else None,
+        "names": {str(value): text for value, text in (options.names or {}).items()},
+        "seed": options.seed,
+    }
+    return {
+        "section": section_facts(section) | {"calibrated": False},
+        "inputs": input_hashes(section),
+        "phases_from": tool.description,
+        "parameters": parameters,
+        "versions": environment(),
+        "started": started,
+        "notes": list(dict.fromkeys([*section.notes, *tool.notes])),
+    }

@@ -1,0 +1,77 @@
+"""The group of commands: options that take several values, errors of one line, exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from meteoseg.errors import MeteosegError
+
+#: Options whose values have no equals sign, and that take several where the argument of the command came first.
+_MANY_AFTER_ARGUMENT = ("--mask", "--use")
+
+
+def _marked(text: str | None) -> str | None:
+    r"""Make the sign that keeps lines apart of the ``\b`` that raw docstrings hold."""
+    return text.replace("\\b\n", "\b\n") if text else text
+
+
+class _ManyValues(click.Command):
+    """A command whose repeated options also take several values at once: ``--channels Fe=a.tif Mg=b.tif``."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **(settings | {"help": _marked(settings.get("help"))}))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        repeated = {name for param in self.params if getattr(param, "multiple", False) for name in param.opts}
+        argument_first = bool(args) and not args[0].startswith("-")
+        expanded: list[str] = []
+        option, n_values = "", 0
+        for arg in args:
+            if arg.startswith("-"):
+                option, n_values = (arg if arg in repeated else ""), 0
+            elif option:
+                if n_values and ("=" in arg or (option in _MANY_AFTER_ARGUMENT and argument_first)):
+                    expanded.append(option)
+                n_values += 1
+            expanded.append(arg)
+        return super().parse_args(ctx, expanded)
+
+
+class CommandGroup(click.Group):
+    """Commands whose errors are one line and an exit code."""
+
+    command_class = _ManyValues
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **(settings | {"help": _marked(settings.get("help"))}))
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        """Run a command; what a user can mend is one line on stderr and exit code 2."""
+        extra.pop("standalone_mode", None)
+        if args is None:  # the real command line: being terminated cleans up as Ctrl-C does
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            code = super().main(args, prog_name, standalone_mode=False, **extra)
+        except click.Abort:
+            click.echo("meteoseg: interrupted", err=True)
+            sys.exit(130)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            sys.exit(2)
+        except click.ClickException as error:
+            _fail(error.format_message())
+        except MeteosegError as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"meteoseg: error: {' '.join(message.split())}", err=True)
+    sys.exit(2)

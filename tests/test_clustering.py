@@ -1,0 +1,138 @@
+"""`cluster` writes the label image and tables of a segmentation, on the command line and in Python."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import meteoseg as ms
+from meteoseg.cli import main
+from meteoseg.clustering import ClusterOptions
+from meteoseg.errors import InputError, OutputExistsError, PixelSizeError, UnknownNameError
+from meteoseg.io import open_labels, write_labels
+from meteoseg.legend import read_legend_csv
+from meteoseg.section import Section
+
+FILES = {"phases.ome.tif", "legend.csv", "modes.csv", "channel_means.csv", "phases.png", "run.json"}
+
+
+def made() -> Section:
+    row, col = np.mgrid[:70, :110]
+    rng = np.random.default_rng(2)
+    is_metal = np.hypot(row - 30, col - 40) < 20
+    maps = {"Fe": np.where(is_metal, 250, 15), "Mg": np.where(is_metal, 3, 180), "Si": np.where(is_metal, 4, 150)}
+    maps = {name: rng.poisson(mean).astype(np.uint16) for name, mean in maps.items()}
+    mask = np.ones((70, 110), np.uint8)
+    mask[:, 100:] = 0
+    units = dict.fromkeys(maps, "counts")
+    return Section.from_arrays("A", maps, pixel_size_um=(2.0, 3.0), units=units, mask=mask)
+
+
+def test_results_are_those_of_a_segmentation(tmp_path):
+    section = made()
+    result = ms.cluster(section, ClusterOptions("kmeans", classes=2), out=tmp_path)
+    assert {path.name for path in result.folder.iterdir()} == FILES
+    labels = result.phases
+    assert labels.shape == section.shape
+    assert np.all(labels[:, 100:] == 0)
+    assert np.mean((labels == 2) == (np.hypot(*np.mgrid[-30:40, -40:70]) < 20)) > 0.99
+    assert open_labels(result.folder / "phases.ome.tif")[1] == pytest.approx((2.0, 3.0))
+    modes = result.modes().set_index("name")
+    assert modes.loc[["cluster 1", "cluster 2"], "area_pct"].sum() == pytest.approx(100)
+    assert modes.loc["cluster 2", "area_um2"] == pytest.approx(6 * np.count_nonzero(labels == 2))
+    means = result.channel_means().set_index("name")
+    assert means.loc["cluster 2", "Fe"] == pytest.approx(section.read(["Fe"])[0][labels == 2].mean(), rel=1e-6)
+    run = json.loads((result.folder / "run.json").read_text())
+    assert run["complete"]
+    assert run["phases_from"] == "k-means, 2 clusters"
+    assert run["parameters"]["seed"] == 1
+    assert read_legend_csv(result.folder / "legend.csv")["phases"].names[:3] == ("outside", "cluster 1", "cluster 2")
+
+
+def test_a_result_is_kept_and_tables_can_be_made_again(tmp_path):
+    result = ms.cluster(made(), ClusterOptions(classes=2), out=tmp_path)
+    before = result.modes()
+    done = CliRunner().invoke(main, ["modes", str(result.folder)])
+    assert done.exit_code == 0, done.output
+    pd.testing.assert_frame_equal(pd.read_csv(result.folder / "modes.csv"), before)
+    with pytest.raises(OutputExistsError, match="use --overwrite"):
+        ms.cluster(made(), out=tmp_path)
+
+
+def test_without_a_folder_the_result_is_temporary():
+    result = ms.cluster(made(), ClusterOptions(classes=2))
+    assert result.folder.is_dir()
+    folder = result.folder
+    del result
+    assert not folder.exists()
+
+
+def test_nothing_is_left_behind_by_a_failure(tmp_path):
+    with pytest.raises(PixelSizeError, match="--pixel-size"):
+        ms.cluster(Section.from_arrays("A", {"Fe": np.ones((4, 5))}), out=tmp_path)
+    empty = Section.from_arrays("E", {"Fe": np.zeros((40, 50)), "Mg": np.zeros((40, 50))}, pixel_size_um=1.0)
+    (tmp_path / "rules.toml").write_text("[rules]\nmetal = 'Fe > 3'")
+    with pytest.raises(InputError, match="All maps of 'E' are zero everywhere"):
+        ms.cluster(empty, ClusterOptions("rules", rules=tmp_path / "rules.toml"), out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["rules.toml"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "rules"}, "needs a TOML file: add --rules"),
+        ({"method": "forest"}, "add --scribbles TIF"),
+        ({"rules": "rules.toml"}, "--rules goes with --method rules, not with kmeans"),
+        ({"method": "rules", "classes": 3}, "--classes goes with --method kmeans or gmm or nmf, not with rules"),
+        ({"names": {1: "a"}}, "--class goes with --method forest"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        ClusterOptions(**options)
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(UnknownNameError, match="Did you mean 'kmeans'"):
+        ClusterOptions("k-means")
+
+
+def test_command_sorts_by_rules_and_scribbles(maps, tmp_path):
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[rules]\nolivine = "Mg / (Mg + Fe) > 0.55"\nmatrix = "Fe > 40"')
+    shared = ["cluster", str(maps), "-o", str(tmp_path / "out"), "--pixel-size", "2"]
+    done = CliRunner().invoke(main, [*shared, "--method", "rules", "--rules", str(rules), "--name", "by-rules"])
+    assert done.exit_code == 0, done.output
+    assert "olivine" in done.output
+    drawn = np.zeros((48, 70), np.uint8)
+    drawn[18:22, 26:34] = 1
+    drawn[2:4, 2:60] = 2
+    write_labels(tmp_path / "drawn.tif", drawn)
+    done = CliRunner().invoke(
+        main, [*shared, "--method", "forest", "--scribbles", str(tmp_path / "drawn.tif"), "--class", "1=olivine",
+               "2=matrix", "--use", "Fe", "Mg / (Mg + Fe)"]
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    by_rules, by_forest = (pd.read_csv(tmp_path / "out" / name / "modes.csv").set_index("name")["area_pct"]
+                           for name in ("by-rules", "A12"))  # fmt: skip
+    assert by_forest["olivine"] == pytest.approx(by_rules["olivine"], abs=3)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--class", "1=a"], "--class goes with --method forest"),
+        (["--method", "forest", "--class", "x=a"], "--class value 'x' is no whole number"),
+        (["--use", "Zr"], "Channel 'Zr' is missing"),
+        (["--method", "kmean"], "Invalid value for '--method'"),
+    ],
+)
+def test_bad_commands_are_one_line_and_exit_2(maps, tmp_path, extra, message):
+    done = CliRunner().invoke(main, ["cluster", str(maps), "-o", str(tmp_path / "out"), "--pixel-size", "2", *extra])
+    assert done.exit_code == 2
+    assert message in done.output
+    assert not (tmp_path / "out").exists()

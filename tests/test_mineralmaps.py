@@ -19,8 +19,8 @@ from meteoseg.mineralmaps import WHY_NOT, write_chemistry
 from meteoseg.minerals.calibration import Calibration, ChannelResponse
 from meteoseg.minerals.choose import ChemicalPhases
 from meteoseg.minerals.classifier import PhaseClassifier
-from meteoseg.minerals.fitted import WDS_SENSITIVITY
 from meteoseg.minerals.formula import formula_wt_pct, mix_formulas
+from meteoseg.minerals.sensitivities import WDS_SENSITIVITY
 from meteoseg.models import Model, ModelCard, NetworkCard
 from meteoseg.pipeline import segment
 from meteoseg.section import Section

@@ -12,9 +12,10 @@ from meteoseg.minerals.chemistry import GRAIN_COLUMNS, MineralChemistry
 from meteoseg.minerals.chemistrytable import COLUMNS, chemistry_table, percent_mean_deviation, standard_error
 from meteoseg.minerals.choose import choose_phase_maker
 from meteoseg.minerals.classifier import PhaseClassifier
-from meteoseg.minerals.fitted import WDS_SENSITIVITY, refine_gains
+from meteoseg.minerals.fitted import refine_gains
 from meteoseg.minerals.formula import mix_formulas
 from meteoseg.minerals.quantified import QuantifiedResponse
+from meteoseg.minerals.sensitivities import WDS_SENSITIVITY
 from meteoseg.minerals.solutions import SolutionTable, solutions_for
 from meteoseg.section import Section
 from meteoseg.simulate.detector import Detector, measure

@@ -10,10 +10,10 @@ from meteoseg.legend import default_legend
 from meteoseg.mineraldata import minerals
 from meteoseg.minerals import Calibration, ChannelResponse, ClassifierSettings, PhaseClassifier
 from meteoseg.minerals.classifier import Identified
-from meteoseg.minerals.fitted import WDS_SENSITIVITY
 from meteoseg.minerals.likelihood import first_highest, score
 from meteoseg.minerals.parallel import cores_at_hand, over_tiles
 from meteoseg.minerals.search import LEAST_LOG_RATIO
+from meteoseg.minerals.sensitivities import WDS_SENSITIVITY
 
 NAMES = ("Mg", "Al", "Si", "P", "S", "Ca", "Ti", "Cr", "Fe", "Ni")
 CALIBRATION = Calibration({name: ChannelResponse(WDS_SENSITIVITY[name], 0.2, 0.02, relative_sd=0.03) for name in NAMES})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +105,17 @@ def row_bands(shape: tuple[int, int], band_px: int = BAND_PX) -> Iterator[Window
     return (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))
 
 
+def _mount_as_hole(values: NDArray[np.float32], classes: Sequence[str]) -> NDArray[np.float32]:
+    """Give `hole` the value of `outside` where that is the largest: both are epoxy, parted by place alone.
+
+    `values` (K, H, W), of `classes`, are changed in place.
+    """
+    if {OUTSIDE, HOLE} <= set(classes):
+        mount, hole = values[classes.index(OUTSIDE)], values[classes.index(HOLE)]
+        np.copyto(hole, mount, where=mount >= values.max(axis=0))
+    return values
+
+
 @dataclass(frozen=True)
 class Segmenter:
     """Everything that making the label images needs; `step` opens a timed step of the run."""
@@ -205,18 +216,20 @@ class Segmenter:
         """
         grid = self._grid(network, labels)
         width = self.section.shape[1]
-        excluded = [index for index, name in enumerate(network.card.phase_classes) if name == OUTSIDE]
+        classes = network.card.phase_classes
+        excluded = [index for index, name in enumerate(classes) if name == OUTSIDE]
         if grid.step == (1.0, 1.0) and "components" not in network.card.layers:
             temperature = self.runner.temperature(network.card, "phases")
             for row, logits in self.runner.bands(network, grid):
                 window = Window(row, 0, logits["phases"].shape[1], width)
-                yield window, *top_of_logits(np.asarray(logits["phases"], np.float32), temperature, excluded)
+                values = _mount_as_hole(np.asarray(logits["phases"], np.float32), classes)
+                yield window, *top_of_logits(values, temperature, excluded)
             return
         coarse[network.card.name] = self.runner.probabilities(network, grid)
-        values, back = coarse[network.card.name]["phases"], grid.inverse()
+        shares, back = coarse[network.card.name]["phases"], grid.inverse()
         for window in row_bands(self.section.shape, BAND_PX // 4):
-            share = back.read(lambda w: values[(slice(None), *w.slices)], window)
-            best, top = top_of_shares(np.asarray(share, np.float32), excluded)
+            share = back.read(lambda w: shares[(slice(None), *w.slices)], window)
+            best, top = top_of_shares(_mount_as_hole(np.asarray(share, np.float32), classes), excluded)
             yield window, best, top, np.full_like(top, np.inf)
 
     def _keeper(

@@ -1,7 +1,7 @@
 """Calibrate the probabilities of a model on held-out example folders and write it with its new card.
 
     python experiments/shipped_model/calibrate_model.py chondrite -o chondrite.safetensors \
-        --components "runs/sections/coarse/002[23]*" --phases "runs/sections/fine/051[45]*"
+        --components "runs/sections/coarse/002[23]*" --phases "runs/sections/fine/053[01]*"
 
 Prints, for each layer and set of channels, the temperature, the threshold of ``unclassified``, the expected
 calibration error without and with the temperature, and the shares of right and wrong pixels under the threshold.

@@ -6,7 +6,7 @@ r"""Render the simulated sections the shipped model is trained on.
     python experiments/shipped_model/render.py coarse runs/sections/bare --n 64 --seed 41000 --bare-contacts \
         --groups LL L H CO CV CR CK R EH EL
     python experiments/shipped_model/render.py coarse runs/sections/unseen --n 40 --seed 30000 --unseen
-    python experiments/shipped_model/render.py fine   runs/sections/fine   --n 340 --seed 5000
+    python experiments/shipped_model/render.py fine   runs/sections/fine   --n 320 --seed 5000
     python experiments/shipped_model/render.py fine   runs/sections/fine_unseen --n 16 --seed 61000 --unseen \
         --pixel-um 2
 

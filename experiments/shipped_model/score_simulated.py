@@ -2,7 +2,7 @@
 
     python experiments/shipped_model/score_simulated.py MODEL "runs/sections/coarse/*9" --layer components
     python experiments/shipped_model/score_simulated.py MODEL "runs/sections/unseen/*" --layer components
-    python experiments/shipped_model/score_simulated.py MODEL "runs/sections/fine/051[45]*" --layer phases
+    python experiments/shipped_model/score_simulated.py MODEL "runs/sections/fine/053[01]*" --layer phases
 
 IoU is over all pixels of all sections, 1 px along true boundaries left out, classes of 0.5 area% and more; phases
 that no channel parts can be merged with --merge. F1 and PQ of chondrules are at IoU 0.5, 15 px and more.

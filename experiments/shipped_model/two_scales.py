@@ -1,6 +1,6 @@
 """Minerals at the section's own pixels against the coarse grid of the components, on held-out simulated sections.
 
-python experiments/shipped_model/two_scales.py "runs/sections/fine/051[45]*"
+python experiments/shipped_model/two_scales.py "runs/sections/fine/053[01]*"
 """
 
 from __future__ import annotations

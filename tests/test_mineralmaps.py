@@ -107,7 +107,7 @@ def test_grains_know_their_chondrule_and_only_those_count_for_the_classification
     assert found["Fa_olivine"].value == pytest.approx(17.5, abs=0.3)
     assert found["Fa_pmd"].value == pytest.approx(100 * 30 / 7 / 17.5, rel=0.05)
     assert found["Fa_olivine"].sd > 1
-    assert notes == ("Fs_lowCa_pyroxene is not used: 7 of the 10 grains it takes, in 7 of the 5 chondrules it takes.",)
+    assert notes == ("Fs_lowCa_pyroxene is not used: it takes 10 grains in 5 chondrules, and there are 7 in 7.",)
 
 
 def test_a_failure_leaves_no_map(tmp_path, monkeypatch):

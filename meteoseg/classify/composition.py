@@ -66,6 +66,6 @@ def _too_few(name: str, n_grains: int, n_chondrules: int) -> str:
     if n_grains >= least and n_chondrules >= limits["min_chondrules"]:
         return ""
     return (
-        f"{name} is not used: {n_grains} of the {least} grains it takes, in {n_chondrules} of the "
-        f"{limits['min_chondrules']} chondrules it takes."
+        f"{name} is not used: it takes {least} grains in {limits['min_chondrules']} chondrules, and there are "
+        f"{n_grains} in {n_chondrules}."
     )

@@ -193,6 +193,8 @@ def calibrate(standards_dir: Path, out: Path, figure: Path | None) -> None:
     from meteoseg.report.calibrationsheet import calibration_figure, format_calibration
 
     png = out.with_suffix(".png") if figure is None else figure
+    if png.suffix.lower() != ".png":
+        raise InputError(f"--figure {png} is no PNG: give a name that ends in .png.")
     if png == out:
         raise InputError(f"{out} cannot be the calibration and its figure: give -o a name that ends in .json.")
     calibration = run(standards_dir)

@@ -164,7 +164,7 @@ class Calibration:
     def to_json(self, path: Path) -> None:
         """Write the calibration; `from_json` reads it back."""
         data = {"format": _FORMAT, **asdict(self)}
-        path.write_text(json.dumps(data, indent=1), encoding="utf-8")
+        path.write_text(json.dumps(data, indent=1, allow_nan=False), encoding="utf-8")
 
     @classmethod
     def from_json(cls, path: Path) -> Calibration:

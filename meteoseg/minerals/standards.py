@@ -19,6 +19,8 @@ from meteoseg.minerals.measured import FEWEST_PIXELS, Standard, measure, uncenso
 from meteoseg.minerals.standardfit import fit_standards
 from meteoseg.section import Section
 
+#: More oxygen than this (wt%), and hydrogen and carbon, no standard leaves to the difference: magnesite leaves 71.
+_MOST_BY_DIFFERENCE = 75.0
 _COLUMNS = ("mask", "kind", "formula_or_element_wt_pct")
 
 
@@ -93,9 +95,15 @@ def _composition_of(row: Mapping[str, str], path: Path) -> dict[str, float]:
     unknown = sorted(set(values) - set(ATOMIC_NUMBER))
     if unknown:
         raise InputError(f"{path}: '{unknown[0]}' of {row['mask']} is no element symbol: write it like 'Fe'.")
-    if total <= 1.5 or total > 102 or min(values.values()) < 0:
+    # The negation refuses NaN, too.
+    if not (1.5 < total <= 102 and min(values.values()) >= 0):
         raise InputError(
             f"{path}: the elements of {row['mask']} sum to {total:g}: give weight percent (0-100), not fractions."
+        )
+    if "O" not in values and 100 - total > _MOST_BY_DIFFERENCE:
+        raise InputError(
+            f"{path}: {100 - total:.0f} wt% of {row['mask']} would be oxygen, by difference: give all elements, in "
+            "weight percent (0-100)."
         )
     values["O"] = values.get("O", 0.0) + max(0.0, 100 - total)
     return values

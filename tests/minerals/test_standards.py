@@ -174,6 +174,8 @@ def test_standards_of_other_elements_are_refused():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
+        ("a_mask.tif,wt_pct,Si:0.1908 Fe:7.42 Mg:0.298", r"92 wt% of a_mask.tif would be oxygen, by difference"),
+        ("a_mask.tif,wt_pct,Si:nan Fe:7.42", "sum to nan: give weight percent"),
         ("a_mask.tif,wt_pct,Fe:0.63 S:0.37", r"sum to 1: give weight percent \(0-100\), not fractions"),
         ("a_mask.tif,wt_pct,Fe=63", "is not like 'Si:19.08 Fe:7.42'"),
         ("a_mask.tif,wt_pct,Qq:63", "'Qq' of a_mask.tif is no element symbol"),

@@ -66,6 +66,12 @@ def test_figure_and_json_of_one_name_are_refused(tmp_path):
     assert "cannot be the calibration and its figure" in done.output
 
 
+def test_figure_of_another_format_is_refused(tmp_path):
+    done = CliRunner().invoke(main, ["calibrate", str(tmp_path), "-o", "c.json", "--figure", "c.jpgg"])
+    assert done.exit_code == 2
+    assert "--figure c.jpgg is no PNG" in done.output
+
+
 @pytest.mark.parametrize("name", ["calibration.json", "calibration"])
 def test_figure_lies_beside_the_json(tmp_path, name):
     done = CliRunner().invoke(main, ["calibrate", str(tmp_path), "-o", str(tmp_path / name)])

@@ -21,6 +21,10 @@ from meteoseg.legend import NO_MINERALS, UNCLASSIFIED, Label, Legend, default_le
 OTHER = "other phases"
 _OTHER = Label(0, OTHER, "#c8c8c8")
 _KEYS = ("preset", "select", "drop", "merge", "phase")
+#: Parts of a merged phase may differ in density by this share of their mean, which then stands for all.
+_ALIKE_DENSITY = 0.05
+#: Share of a joined area that may lack a density when the others speak for it.
+_LEFT_OUT_OF_DENSITY = 0.02
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 #: Optional numbers of [[phase]], with smallest and largest value.
 _NUMBERS: Mapping[str, tuple[float, float]] = {"log_prior": (-20, 5), "rel_sd": (0.001, 1), "density_g_cm3": (0.1, 25)}
@@ -141,7 +145,8 @@ class LegendEdit:
         """Return the edited legend and a look-up table from the ids of `extended` to new ids.
 
         Dropped phases become ``unclassified``; merged ones take the id of the first part and the new name; those
-        left out by a preset or selection become ``other phases``, an id of its own.
+        left out by a preset or selection become ``other phases``, an id of its own. A merged phase has the mean density
+        of its parts where these differ by 5 % of it at most, and none otherwise: `with_mean_densities` knows better.
 
         Raises
         ------
@@ -158,13 +163,49 @@ class LegendEdit:
         table[[legend[name].id for name in left_out]] = max(legend.ids)
         table[[legend[name].id for name in self.drop]] = legend[UNCLASSIFIED].id
         renamed: dict[str, str] = {}
+        densities: dict[str, float | None] = {}
         for new_name, parts in self.merge.items():
             table[[legend[part].id for part in parts]] = legend[parts[0]].id
             gone.update(parts[1:])
             renamed[parts[0]] = new_name
+            densities[parts[0]] = _common_density([legend[part].density_g_cm3 for part in parts])
         kept = [label for label in legend.labels if label.name not in gone]
-        labels = tuple(replace(label, name=renamed.get(label.name, label.name)) for label in kept)
+        labels = tuple(
+            replace(label, name=renamed[label.name], density_g_cm3=densities[label.name])
+            if label.name in renamed
+            else label
+            for label in kept
+        )
         return Legend(legend.layer, labels), table
+
+    def with_mean_densities(self, legend: Legend, area_px: NDArray[np.int64]) -> Legend:
+        """Return `apply` (legend)[0] with the mean densities, by area, of what each joined phase holds in a section.
+
+        Weight percent of joined phases are then the sums of those of their parts.
+
+        Parameters
+        ----------
+        legend : before the edit, as for `apply`.
+        area_px : (largest id of `extended` + 1,) pixels of each phase before the edit.
+
+        Examples
+        --------
+        >>> legend, edit = default_legend("phases"), LegendEdit(merge={"metal": ("kamacite", "troilite")})
+        >>> area_px = np.bincount([6] * 3 + [8], minlength=42)
+        >>> edit.with_mean_densities(legend, area_px)["metal"].density_g_cm3  # (3 x 7.88 + 4.83) / 4
+        7.1175
+        """
+        before = self.extended(legend)
+        after, table = self.apply(legend)
+        area = {label.name: int(area_px[label.id]) for label in before.labels if label.name not in NO_MINERALS}
+        labels = []
+        for label in after.labels:
+            parts = [before[name] for name in area if table[before[name].id] == label.id]
+            n_px = sum(area[part.name] for part in parts)
+            if label.name not in NO_MINERALS and label not in parts and n_px:
+                label = replace(label, density_g_cm3=_mean_density(parts, [area[part.name] for part in parts]))
+            labels.append(label)
+        return replace(after, labels=tuple(labels))
 
     def _check(self, legend: Legend) -> None:
         named = [*self.drop, *(part for parts in self.merge.values() for part in parts)]
@@ -205,6 +246,24 @@ def presets() -> Mapping[str, tuple[str, ...]]:
     groups = {name: tuple(group["phases"]) for name, group in tomllib.loads(text).items()}
     minerals = [name for name in default_legend("phases").names if name not in NO_MINERALS]
     return groups | {"all": tuple(minerals)}
+
+
+def _common_density(densities: Sequence[float | None]) -> float | None:
+    """Return the mean of densities that are alike; None where they are not, or one is unknown."""
+    known = [value for value in densities if value is not None]
+    if len(known) < len(densities):
+        return None
+    mean = sum(known) / len(known)
+    return round(mean, 4) if max(known) - min(known) <= _ALIKE_DENSITY * mean else None
+
+
+def _mean_density(parts: Sequence[Label], area_px: Sequence[int]) -> float | None:
+    """Return the mean by area; None where more than a small share of the area has no density."""
+    known = [(part.density_g_cm3, n) for part, n in zip(parts, area_px, strict=True) if part.density_g_cm3 is not None]
+    weighed_px = sum(n for _, n in known)
+    if weighed_px < (1 - _LEFT_OUT_OF_DENSITY) * sum(area_px):
+        return None
+    return round(sum(density * n for density, n in known) / weighed_px, 4)
 
 
 def _is_list_of_text(names: Any) -> bool:

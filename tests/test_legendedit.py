@@ -152,6 +152,43 @@ def test_bad_legend_files_are_refused(tmp_path: Path, text: str, message: str) -
         read(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("parts", "density"),
+    [(("kamacite", "taenite"), (7.88 + 8.15) / 2), (("troilite", "kamacite"), None), (("X", "kamacite"), None)],
+)
+def test_a_merged_phase_has_the_mean_density_of_parts_that_are_alike(
+    parts: tuple[str, ...], density: float | None
+) -> None:
+    edit = LegendEdit(merge={"joined": parts}, new=(NewPhase("X", "#aa8800", (("FeS",),)),))
+    assert edit.apply(PHASES)[0]["joined"].density_g_cm3 == pytest.approx(density)
+
+
+def test_joined_phases_get_the_mean_density_by_area() -> None:
+    edit = LegendEdit(
+        preset="opaques",
+        merge={"joined": ("troilite", "kamacite")},
+        new=(NewPhase("X", "#aa8800", (("FeS",),)),),
+        drop=("hibonite",),
+    )
+    area_px = np.zeros(max(edit.extended(PHASES).ids) + 1, np.int64)
+    for name, n_px in {"troilite": 30, "kamacite": 10, "olivine": 50, "silica": 25, "hibonite": 9, "hole": 7}.items():
+        area_px[PHASES[name].id] = n_px
+    legend = edit.with_mean_densities(PHASES, area_px)
+    assert legend["joined"].density_g_cm3 == pytest.approx((3 * 4.83 + 7.88) / 4, abs=1e-4)
+    assert legend[OTHER].density_g_cm3 == pytest.approx((2 * 3.44 + 2.3) / 3, abs=1e-4)
+    assert legend["hole"].density_g_cm3 is legend["unclassified"].density_g_cm3 is None
+    assert legend["taenite"] == PHASES["taenite"]
+
+
+@pytest.mark.parametrize(("n_px", "known"), [(2, True), (3, False)])
+def test_a_joined_phase_has_no_density_where_much_of_it_has_none(n_px: int, known: bool) -> None:
+    edit = LegendEdit(merge={"joined": ("troilite", "X")}, new=(NewPhase("X", "#aa8800", (("FeS",),)),))
+    area_px = np.zeros(43, np.int64)
+    area_px[[PHASES["troilite"].id, edit.extended(PHASES)["X"].id]] = 98, n_px
+    density = edit.with_mean_densities(PHASES, area_px)["joined"].density_g_cm3
+    assert density == (4.83 if known else None)
+
+
 def test_phases_that_are_no_minerals_and_names_in_use_are_refused() -> None:
     for edit in (LegendEdit(drop=("hole",)), LegendEdit(select=("outside",)), LegendEdit(merge={"x": ("hole",)})):
         with pytest.raises(InputError, match="cannot be dropped, merged or selected: it is not a mineral"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,29 @@ def test_a_preset_joins_what_it_leaves_out(tmp_path: Path) -> None:
     assert written["other phases"].id == max(default_legend("phases").ids) + 1
 
 
+@pytest.mark.parametrize(
+    ("edit", "joined"),
+    [
+        (LegendEdit(preset="none", select=("olivine",)), "other phases"),
+        (LegendEdit(merge={"a": ("fine-grained matrix", "olivine")}), "a"),
+    ],
+)
+def test_joined_phases_weigh_what_their_parts_do(tmp_path: Path, edit: LegendEdit, joined: str) -> None:
+    section = painted_section()[0]
+    before, after = (
+        result.modes().query("layer == 'phases' and area_px > 0").set_index("name")
+        for result in (
+            segment(section, threshold_model(), out=tmp_path / "all"),
+            segment(section, threshold_model(), out=tmp_path / "edited", legend=edit),
+        )
+    )
+    parts = before.index.difference(after.index)
+    assert len(parts)
+    assert after.loc[joined, "wt_pct"] == pytest.approx(before.loc[parts, "wt_pct"].sum(), abs=0.01)
+    kept = before.index.intersection(after.index)
+    np.testing.assert_allclose(after.loc[kept, "wt_pct"], before.loc[kept, "wt_pct"], atol=0.01)
+
+
 def test_a_network_cannot_find_a_new_phase() -> None:
     edit = LegendEdit(new=(NewPhase("djerfisherite", "#aa8800", (("K6Fe24S26Cl",),)),))
     with pytest.raises(InputError, match="no calibrated chemistry: give --standards or wt% maps"):
@@ -208,6 +232,9 @@ def test_a_new_phase_is_in_the_labels_and_the_legend(tmp_path: Path) -> None:
     written = read_legend_csv(result.folder / "legend.csv")["phases"]
     assert np.all(result.phases[:, 16:] == written["djerfisherite"].id)
     assert np.all(result.phases[:, :14] == written["olivine"].id)
+    light = segment(section, model, legend=LegendEdit(new=(replace(edit.new[0], density_g_cm3=None),)))
+    assert light.modes()["wt_pct"].isna().all()
+    assert any("Weight percent are left empty" in note for note in light.run["notes"])
     row = result.modes().query("layer == 'phases' and name == 'djerfisherite'").iloc[0]
     assert row["wt_pct"] == pytest.approx(100 * 18 * 3.7 / (18 * 3.7 + 15 * written["olivine"].density_g_cm3), abs=1)
 

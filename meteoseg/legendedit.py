@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -84,23 +85,27 @@ class LegendEdit:
     preset: str = "all"
     select: tuple[str, ...] = ()
     new: tuple[NewPhase, ...] = ()
+    #: Where it was read from, for messages.
+    source: str = field(default="Legend edit", compare=False)
 
     @classmethod
     def read(cls, path: Path) -> LegendEdit:
-        """Read a legend file, or take the preset of that name; names are checked when it is applied.
+        """Read a legend file, or take the preset of that name (in any case); names are checked when it is applied.
 
         Raises
         ------
         InputError : no such file or preset, no TOML, or a key or value that is not understood.
         UnknownNameError : the file names an unknown preset.
         """
-        if str(path) in presets() and not path.is_file():
-            return cls(preset=str(path))
+        preset = {name.lower(): name for name in presets()}.get(str(path).lower())
+        if preset is not None and not path.is_file():
+            return cls(preset=preset)
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, IsADirectoryError) as error:
             raise InputError(
-                f"Legend file {path} does not exist. Give a TOML file or a preset: {', '.join(presets())}."
+                f"Legend file {path} does not exist.{_closest_preset(str(path))} Give a TOML file or a preset: "
+                f"{', '.join(presets())}."
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"Legend file {path} is not valid TOML: {error}.") from error
@@ -120,13 +125,14 @@ class LegendEdit:
             )
         default = "all" if not select else "none"
         preset, tables = data.get("preset", default), data.get("phase", [])
+        preset = {name.lower(): name for name in presets()}.get(str(preset).lower(), preset)
         if preset != default and preset not in presets():
             raise UnknownNameError.of("preset of phases", str(preset), presets())
         if not isinstance(tables, list):
             raise InputError(f"Legend file {path} is not understood: a new phase is a table [[phase]].")
         new = tuple(_new_phase(path, table) for table in tables)
         merged = {name: tuple(parts) for name, parts in merge.items()}
-        return cls(tuple(drop), merged, preset, tuple(select), new)
+        return cls(tuple(drop), merged, preset, tuple(select), new, f"Legend file {path}")
 
     def extended(self, legend: Legend) -> Legend:
         """Return `legend` with the new phases, whose ids follow its last one.
@@ -211,13 +217,28 @@ class LegendEdit:
         named = [*self.drop, *(part for parts in self.merge.values() for part in parts)]
         twice = next((name for name in named if named.count(name) > 1), None)
         if twice is not None:
-            raise InputError(f"Legend edit names '{twice}' twice: drop a phase, or merge it once.")
+            raise InputError(f"{self.source} names '{twice}' twice: drop a phase, or merge it once.")
         for name in (*named, *self.select):
             if legend[name].name in NO_MINERALS:
                 raise InputError(f"Phase '{name}' cannot be dropped, merged or selected: it is not a mineral.")
         empty = next((name for name, parts in self.merge.items() if not parts), None)
         if empty is not None:
             raise InputError(f"Legend merge '{empty}' lists no phases: name at least one.")
+        self._check_merged_names(legend)
+
+    def _check_merged_names(self, legend: Legend) -> None:
+        """Refuse merged and new phases that are called like a phase that stays, or like what collects the others."""
+        left_out = self._left_out(legend)
+        gone = {*self.drop, *left_out, *(part for parts in self.merge.values() for part in parts)}
+        taken = {*legend.names} - gone
+        if left_out:
+            taken.add(OTHER)
+        clash = next((name for name in self.merge if name in taken), None)
+        if left_out and any(phase.name == OTHER for phase in self.new):
+            clash = OTHER
+        if clash is not None:
+            why = "all that a preset or selection leaves out" if clash == OTHER and left_out else "another phase"
+            raise InputError(f"{self.source} calls a phase '{clash}', the name of {why}: give it another name.")
 
     def _left_out(self, legend: Legend) -> list[str]:
         """Names that neither preset nor selection holds; none where everything is selected."""
@@ -264,6 +285,13 @@ def _mean_density(parts: Sequence[Label], area_px: Sequence[int]) -> float | Non
     if weighed_px < (1 - _LEFT_OUT_OF_DENSITY) * sum(area_px):
         return None
     return round(sum(density * n for density, n in known) / weighed_px, 4)
+
+
+def _closest_preset(name: str) -> str:
+    """Return a hint at the preset that `name` may mean; empty where none is near."""
+    lowered = {preset.lower(): preset for preset in presets()}
+    close = get_close_matches(name.lower(), list(lowered), n=1)
+    return f" Did you mean the preset '{lowered[close[0]]}'?" if close else ""
 
 
 def _is_list_of_text(names: Any) -> bool:

@@ -61,7 +61,7 @@ def test_a_phase_named_twice_is_refused(edit: LegendEdit) -> None:
 
 
 def test_names_that_clash_or_are_unknown() -> None:
-    with pytest.raises(InputError, match="an id or a name twice"):
+    with pytest.raises(InputError, match="Legend edit calls a phase 'olivine', the name of another phase"):
         LegendEdit(merge={"olivine": ("kamacite", "taenite")}).apply(PHASES)
     with pytest.raises(UnknownNameError, match=r"Unknown phase 'olivin'\. Did you mean 'olivine'"):
         LegendEdit(drop=("olivin",)).apply(PHASES)
@@ -94,8 +94,31 @@ def test_a_preset_keeps_its_phases_and_joins_the_others(tmp_path: Path) -> None:
 
 def test_a_preset_is_also_given_by_its_name_alone() -> None:
     assert LegendEdit.read(Path("CAI")) == LegendEdit(preset="CAI")
-    with pytest.raises(InputError, match=r"opaque does not exist. Give a TOML file or a preset: opaques, CAI"):
+    assert LegendEdit.read(Path("Opaques")) == LegendEdit(preset="opaques")
+    assert LegendEdit.read(Path("cai")) == LegendEdit(preset="CAI")
+    hint = r"opaque does not exist. Did you mean the preset 'opaques'\? Give a TOML file or a preset: opaques, CAI"
+    with pytest.raises(InputError, match=hint):
         LegendEdit.read(Path("opaque"))
+    with pytest.raises(InputError, match=r"mine.toml does not exist. Give a TOML file"):
+        LegendEdit.read(Path("mine.toml"))
+
+
+def test_presets_in_files_match_in_any_case(tmp_path: Path) -> None:
+    assert read(tmp_path, 'preset = "cai"').preset == "CAI"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[merge]\n"other phases" = ["kamacite", "taenite"]',
+        '[[phase]]\nname = "other phases"\ncolor = "#aa8800"\nseries = ["FeS"]',
+    ],
+)
+def test_the_name_of_what_a_preset_leaves_out_is_taken(tmp_path: Path, text: str) -> None:
+    message = r"mine.toml calls a phase 'other phases', the name of all that a preset or selection leaves out: give"
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, 'preset = "opaques"\n' + text).apply(PHASES)
+    assert OTHER in read(tmp_path, text).apply(PHASES)[0]
 
 
 def test_selected_merged_and_new_phases_are_kept_beside_a_preset(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -21,6 +22,10 @@ from meteoseg.legend import NO_MINERALS, UNCLASSIFIED, Label, Legend, default_le
 OTHER = "other phases"
 _OTHER = Label(0, OTHER, "#c8c8c8")
 _KEYS = ("preset", "select", "drop", "merge", "phase")
+#: Parts of a merged phase may differ in density by this share of their mean, which then stands for all.
+_ALIKE_DENSITY = 0.05
+#: Share of a joined area that may lack a density when the others speak for it.
+_LEFT_OUT_OF_DENSITY = 0.02
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 #: Optional numbers of [[phase]], with smallest and largest value.
 _NUMBERS: Mapping[str, tuple[float, float]] = {"log_prior": (-20, 5), "rel_sd": (0.001, 1), "density_g_cm3": (0.1, 25)}
@@ -80,23 +85,27 @@ class LegendEdit:
     preset: str = "all"
     select: tuple[str, ...] = ()
     new: tuple[NewPhase, ...] = ()
+    #: Where it was read from, for messages.
+    source: str = field(default="Legend edit", compare=False)
 
     @classmethod
     def read(cls, path: Path) -> LegendEdit:
-        """Read a legend file, or take the preset of that name; names are checked when it is applied.
+        """Read a legend file, or take the preset of that name (in any case); names are checked when it is applied.
 
         Raises
         ------
         InputError : no such file or preset, no TOML, or a key or value that is not understood.
         UnknownNameError : the file names an unknown preset.
         """
-        if str(path) in presets() and not path.is_file():
-            return cls(preset=str(path))
+        preset = {name.lower(): name for name in presets()}.get(str(path).lower())
+        if preset is not None and not path.is_file():
+            return cls(preset=preset)
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, IsADirectoryError) as error:
             raise InputError(
-                f"Legend file {path} does not exist. Give a TOML file or a preset: {', '.join(presets())}."
+                f"Legend file {path} does not exist.{_closest_preset(str(path))} Give a TOML file or a preset: "
+                f"{', '.join(presets())}."
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"Legend file {path} is not valid TOML: {error}.") from error
@@ -116,13 +125,14 @@ class LegendEdit:
             )
         default = "all" if not select else "none"
         preset, tables = data.get("preset", default), data.get("phase", [])
+        preset = {name.lower(): name for name in presets()}.get(str(preset).lower(), preset)
         if preset != default and preset not in presets():
             raise UnknownNameError.of("preset of phases", str(preset), presets())
         if not isinstance(tables, list):
             raise InputError(f"Legend file {path} is not understood: a new phase is a table [[phase]].")
         new = tuple(_new_phase(path, table) for table in tables)
         merged = {name: tuple(parts) for name, parts in merge.items()}
-        return cls(tuple(drop), merged, preset, tuple(select), new)
+        return cls(tuple(drop), merged, preset, tuple(select), new, f"Legend file {path}")
 
     def extended(self, legend: Legend) -> Legend:
         """Return `legend` with the new phases, whose ids follow its last one.
@@ -141,7 +151,8 @@ class LegendEdit:
         """Return the edited legend and a look-up table from the ids of `extended` to new ids.
 
         Dropped phases become ``unclassified``; merged ones take the id of the first part and the new name; those
-        left out by a preset or selection become ``other phases``, an id of its own.
+        left out by a preset or selection become ``other phases``, an id of its own. A merged phase has the mean density
+        of its parts where these differ by 5 % of it at most, and none otherwise: `with_mean_densities` knows better.
 
         Raises
         ------
@@ -158,25 +169,76 @@ class LegendEdit:
         table[[legend[name].id for name in left_out]] = max(legend.ids)
         table[[legend[name].id for name in self.drop]] = legend[UNCLASSIFIED].id
         renamed: dict[str, str] = {}
+        densities: dict[str, float | None] = {}
         for new_name, parts in self.merge.items():
             table[[legend[part].id for part in parts]] = legend[parts[0]].id
             gone.update(parts[1:])
             renamed[parts[0]] = new_name
+            densities[parts[0]] = _common_density([legend[part].density_g_cm3 for part in parts])
         kept = [label for label in legend.labels if label.name not in gone]
-        labels = tuple(replace(label, name=renamed.get(label.name, label.name)) for label in kept)
+        labels = tuple(
+            replace(label, name=renamed[label.name], density_g_cm3=densities[label.name])
+            if label.name in renamed
+            else label
+            for label in kept
+        )
         return Legend(legend.layer, labels), table
+
+    def with_mean_densities(self, legend: Legend, area_px: NDArray[np.int64]) -> Legend:
+        """Return `apply` (legend)[0] with the mean densities, by area, of what each joined phase holds in a section.
+
+        Weight percent of joined phases are then the sums of those of their parts.
+
+        Parameters
+        ----------
+        legend : before the edit, as for `apply`.
+        area_px : (largest id of `extended` + 1,) pixels of each phase before the edit.
+
+        Examples
+        --------
+        >>> legend, edit = default_legend("phases"), LegendEdit(merge={"metal": ("kamacite", "troilite")})
+        >>> area_px = np.bincount([6] * 3 + [8], minlength=42)
+        >>> edit.with_mean_densities(legend, area_px)["metal"].density_g_cm3  # (3 x 7.88 + 4.83) / 4
+        7.1175
+        """
+        before = self.extended(legend)
+        after, table = self.apply(legend)
+        area = {label.name: int(area_px[label.id]) for label in before.labels if label.name not in NO_MINERALS}
+        labels = []
+        for label in after.labels:
+            parts = [before[name] for name in area if table[before[name].id] == label.id]
+            n_px = sum(area[part.name] for part in parts)
+            if label.name not in NO_MINERALS and label not in parts and n_px:
+                label = replace(label, density_g_cm3=_mean_density(parts, [area[part.name] for part in parts]))
+            labels.append(label)
+        return replace(after, labels=tuple(labels))
 
     def _check(self, legend: Legend) -> None:
         named = [*self.drop, *(part for parts in self.merge.values() for part in parts)]
         twice = next((name for name in named if named.count(name) > 1), None)
         if twice is not None:
-            raise InputError(f"Legend edit names '{twice}' twice: drop a phase, or merge it once.")
+            raise InputError(f"{self.source} names '{twice}' twice: drop a phase, or merge it once.")
         for name in (*named, *self.select):
             if legend[name].name in NO_MINERALS:
                 raise InputError(f"Phase '{name}' cannot be dropped, merged or selected: it is not a mineral.")
         empty = next((name for name, parts in self.merge.items() if not parts), None)
         if empty is not None:
             raise InputError(f"Legend merge '{empty}' lists no phases: name at least one.")
+        self._check_merged_names(legend)
+
+    def _check_merged_names(self, legend: Legend) -> None:
+        """Refuse merged and new phases that are called like a phase that stays, or like what collects the others."""
+        left_out = self._left_out(legend)
+        gone = {*self.drop, *left_out, *(part for parts in self.merge.values() for part in parts)}
+        taken = {*legend.names} - gone
+        if left_out:
+            taken.add(OTHER)
+        clash = next((name for name in self.merge if name in taken), None)
+        if left_out and any(phase.name == OTHER for phase in self.new):
+            clash = OTHER
+        if clash is not None:
+            why = "all that a preset or selection leaves out" if clash == OTHER and left_out else "another phase"
+            raise InputError(f"{self.source} calls a phase '{clash}', the name of {why}: give it another name.")
 
     def _left_out(self, legend: Legend) -> list[str]:
         """Names that neither preset nor selection holds; none where everything is selected."""
@@ -205,6 +267,31 @@ def presets() -> Mapping[str, tuple[str, ...]]:
     groups = {name: tuple(group["phases"]) for name, group in tomllib.loads(text).items()}
     minerals = [name for name in default_legend("phases").names if name not in NO_MINERALS]
     return groups | {"all": tuple(minerals)}
+
+
+def _common_density(densities: Sequence[float | None]) -> float | None:
+    """Return the mean of densities that are alike; None where they are not, or one is unknown."""
+    known = [value for value in densities if value is not None]
+    if len(known) < len(densities):
+        return None
+    mean = sum(known) / len(known)
+    return round(mean, 4) if max(known) - min(known) <= _ALIKE_DENSITY * mean else None
+
+
+def _mean_density(parts: Sequence[Label], area_px: Sequence[int]) -> float | None:
+    """Return the mean by area; None where more than a small share of the area has no density."""
+    known = [(part.density_g_cm3, n) for part, n in zip(parts, area_px, strict=True) if part.density_g_cm3 is not None]
+    weighed_px = sum(n for _, n in known)
+    if weighed_px < (1 - _LEFT_OUT_OF_DENSITY) * sum(area_px):
+        return None
+    return round(sum(density * n for density, n in known) / weighed_px, 4)
+
+
+def _closest_preset(name: str) -> str:
+    """Return a hint at the preset that `name` may mean; empty where none is near."""
+    lowered = {preset.lower(): preset for preset in presets()}
+    close = get_close_matches(name.lower(), list(lowered), n=1)
+    return f" Did you mean the preset '{lowered[close[0]]}'?" if close else ""
 
 
 def _is_list_of_text(names: Any) -> bool:

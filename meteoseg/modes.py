@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError, UnknownNameError
-from meteoseg.legend import HOLE, OUTSIDE, Legend
+from meteoseg.legend import HOLE, NO_MINERALS, OUTSIDE, Legend
 
 LabelArray = NDArray[np.integer[Any]]
 FloatArray = NDArray[np.float64]
@@ -29,6 +29,8 @@ DEFAULT_N_BLOCKS = 36
 CONFIDENCE = 0.95
 #: Classes that are listed with their area but belong to no percentage.
 APART = (OUTSIDE, HOLE)
+#: Weight percent are left empty where minerals without a density take more of the area of minerals.
+MOST_UNWEIGHED = 0.02
 
 _REPLICATES_AT_ONCE = 100
 _PIXELS_AT_ONCE = 1 << 22
@@ -188,7 +190,8 @@ def modal_table(
 
     Per layer the percentages sum to 100 over all classes but ``outside`` and ``hole``, which come last with
     their areas only. Classes are sorted by area. Weight % (phases only) is area x density over the phases
-    that have a density. For the intervals see `block_intervals`.
+    that have a density, and empty where minerals without one take over 2 % of the area of minerals. For the
+    intervals see `block_intervals`.
 
     Parameters
     ----------
@@ -354,10 +357,16 @@ def cross_table(
 
 
 def _weight_pct(legend: Legend, names: Sequence[str], areas: FloatArray) -> FloatArray:
-    """Area times density, in percent over the classes that have a density; NaN for the others."""
+    """Area times density, in percent over the classes that have a density; NaN for the others.
+
+    NaN for all where minerals without a density take over `MOST_UNWEIGHED` of the area: the rest would mislead.
+    """
     if legend.layer != "phases":
         return np.full(len(names), np.nan)
     mass = areas * np.array([legend[name].density_g_cm3 or np.nan for name in names])
+    is_mineral = np.array([name not in NO_MINERALS for name in names], bool)
+    if areas[is_mineral & np.isnan(mass)].sum() > MOST_UNWEIGHED * areas[is_mineral].sum():
+        return np.full(len(names), np.nan)
     return np.asarray(100 * mass / np.nansum(mass))
 
 

@@ -20,7 +20,7 @@ from meteoseg.errors import InputError, PixelSizeError
 from meteoseg.illustrate import chemistry_pictures, pictures
 from meteoseg.inference import Inputs, Runner
 from meteoseg.io import BandWriter, check_values, open_section, read_labels
-from meteoseg.legend import Legend, default_legend, write_legend_csv
+from meteoseg.legend import NO_MINERALS, Legend, default_legend, write_legend_csv
 from meteoseg.legendedit import NO_EDIT, LegendEdit
 from meteoseg.measure import (
     CHEMISTRY_CSV,
@@ -51,6 +51,10 @@ from meteoseg.segmenting import LabelImages, PhaseMaker, Scratch, Segmenter, row
 
 DEFAULT_MODEL = "chondrite"
 REPORT_HTML = "report.html"
+NO_WEIGHTS = (
+    "Weight percent are left empty: phases without a density take over 2 % of the area. Give them density_g_cm3 in the "
+    "legend file."
+)
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ class _Plan:
     model: Model
     phase_maker: PhaseMaker | None
     legends: dict[str, Legend]
+    edit: LegendEdit
     phase_table: NDArray[np.uint8]
     parameters: dict[str, Any]
     runner: Runner
@@ -253,7 +258,7 @@ def _check(
     legends = {"phases": phases, "components": default_legend("components")}
     runner = Runner(inputs, options["tta"], steps.tiles, least, grid_um)
     keep = options["probabilities"]
-    return _Plan(section, inputs, loaded, phase_maker, legends, phase_table, parameters, runner, keep, steps)
+    return _Plan(section, inputs, loaded, phase_maker, legends, edit, phase_table, parameters, runner, keep, steps)
 
 
 def _legend_edit(legend: Path | str | LegendEdit | None) -> LegendEdit:
@@ -275,6 +280,7 @@ def _make(plan: _Plan, target: Path) -> Path:
             _write_labels(plan, labels, folder)
         with plan.steps("tables"):
             modes = _write_tables(plan, labels, folder)
+            labels.notes.extend(_weight_notes(modes))
         with plan.steps("classification"):
             answer = _classify(plan, labels, modes, folder, chemistry)
         with plan.steps("report"):
@@ -306,8 +312,12 @@ def _images(labels: LabelImages) -> dict[str, NDArray[Any]]:
 def _write_labels(plan: _Plan, labels: LabelImages, folder: Path) -> None:
     """Apply the user's phase legend and write the label images, and the probabilities where they were kept."""
     if labels.phases is not None:
+        area_px = np.zeros(len(plan.phase_table), np.int64)
         for window in row_bands(plan.section.shape):
-            labels.phases[window.slices] = plan.phase_table[labels.phases[window.slices]]
+            band = labels.phases[window.slices]
+            area_px += np.bincount(band.ravel(), minlength=len(area_px))
+            labels.phases[window.slices] = plan.phase_table[band]
+        plan.legends["phases"] = plan.edit.with_mean_densities(default_legend("phases"), area_px)
     for layer, image in _images(labels).items():
         dtype = np.dtype(np.uint32 if layer == "chondrules" else np.uint8)
         _write_image(plan, folder / LABEL_FILES[layer], image, dtype=dtype)
@@ -340,6 +350,13 @@ def _write_tables(plan: _Plan, labels: LabelImages, folder: Path) -> pd.DataFram
     planes = {layer: ArrayPlane(images[layer]) for layer in _layers(labels)}
     layers = LabelLayers(planes, plan.legends, plan.section.require_pixel_size())
     return write_tables(folder, layers, labels.chondrules, labels.inside)
+
+
+def _weight_notes(modes: pd.DataFrame) -> tuple[str, ...]:
+    phases = modes[(modes["layer"] == "phases") & modes["area_pct"].notna() & ~modes["name"].isin(NO_MINERALS)]
+    if phases.empty or phases["wt_pct"].notna().any():
+        return ()
+    return (NO_WEIGHTS,)
 
 
 def _facts(plan: _Plan) -> dict[str, Any]:

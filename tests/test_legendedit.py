@@ -61,7 +61,7 @@ def test_a_phase_named_twice_is_refused(edit: LegendEdit) -> None:
 
 
 def test_names_that_clash_or_are_unknown() -> None:
-    with pytest.raises(InputError, match="an id or a name twice"):
+    with pytest.raises(InputError, match="Legend edit calls a phase 'olivine', the name of another phase"):
         LegendEdit(merge={"olivine": ("kamacite", "taenite")}).apply(PHASES)
     with pytest.raises(UnknownNameError, match=r"Unknown phase 'olivin'\. Did you mean 'olivine'"):
         LegendEdit(drop=("olivin",)).apply(PHASES)
@@ -94,8 +94,31 @@ def test_a_preset_keeps_its_phases_and_joins_the_others(tmp_path: Path) -> None:
 
 def test_a_preset_is_also_given_by_its_name_alone() -> None:
     assert LegendEdit.read(Path("CAI")) == LegendEdit(preset="CAI")
-    with pytest.raises(InputError, match=r"opaque does not exist. Give a TOML file or a preset: opaques, CAI"):
+    assert LegendEdit.read(Path("Opaques")) == LegendEdit(preset="opaques")
+    assert LegendEdit.read(Path("cai")) == LegendEdit(preset="CAI")
+    hint = r"opaque does not exist. Did you mean the preset 'opaques'\? Give a TOML file or a preset: opaques, CAI"
+    with pytest.raises(InputError, match=hint):
         LegendEdit.read(Path("opaque"))
+    with pytest.raises(InputError, match=r"mine.toml does not exist. Give a TOML file"):
+        LegendEdit.read(Path("mine.toml"))
+
+
+def test_presets_in_files_match_in_any_case(tmp_path: Path) -> None:
+    assert read(tmp_path, 'preset = "cai"').preset == "CAI"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[merge]\n"other phases" = ["kamacite", "taenite"]',
+        '[[phase]]\nname = "other phases"\ncolor = "#aa8800"\nseries = ["FeS"]',
+    ],
+)
+def test_the_name_of_what_a_preset_leaves_out_is_taken(tmp_path: Path, text: str) -> None:
+    message = r"mine.toml calls a phase 'other phases', the name of all that a preset or selection leaves out: give"
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, 'preset = "opaques"\n' + text).apply(PHASES)
+    assert OTHER in read(tmp_path, text).apply(PHASES)[0]
 
 
 def test_selected_merged_and_new_phases_are_kept_beside_a_preset(tmp_path: Path) -> None:
@@ -150,6 +173,43 @@ PHASE = '[[phase]]\nname = "X"\ncolor = "#aa8800"\nseries = ["FeS"]\n'
 def test_bad_legend_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises((InputError, UnknownNameError), match=message):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("parts", "density"),
+    [(("kamacite", "taenite"), (7.88 + 8.15) / 2), (("troilite", "kamacite"), None), (("X", "kamacite"), None)],
+)
+def test_a_merged_phase_has_the_mean_density_of_parts_that_are_alike(
+    parts: tuple[str, ...], density: float | None
+) -> None:
+    edit = LegendEdit(merge={"joined": parts}, new=(NewPhase("X", "#aa8800", (("FeS",),)),))
+    assert edit.apply(PHASES)[0]["joined"].density_g_cm3 == pytest.approx(density)
+
+
+def test_joined_phases_get_the_mean_density_by_area() -> None:
+    edit = LegendEdit(
+        preset="opaques",
+        merge={"joined": ("troilite", "kamacite")},
+        new=(NewPhase("X", "#aa8800", (("FeS",),)),),
+        drop=("hibonite",),
+    )
+    area_px = np.zeros(max(edit.extended(PHASES).ids) + 1, np.int64)
+    for name, n_px in {"troilite": 30, "kamacite": 10, "olivine": 50, "silica": 25, "hibonite": 9, "hole": 7}.items():
+        area_px[PHASES[name].id] = n_px
+    legend = edit.with_mean_densities(PHASES, area_px)
+    assert legend["joined"].density_g_cm3 == pytest.approx((3 * 4.83 + 7.88) / 4, abs=1e-4)
+    assert legend[OTHER].density_g_cm3 == pytest.approx((2 * 3.44 + 2.3) / 3, abs=1e-4)
+    assert legend["hole"].density_g_cm3 is legend["unclassified"].density_g_cm3 is None
+    assert legend["taenite"] == PHASES["taenite"]
+
+
+@pytest.mark.parametrize(("n_px", "known"), [(2, True), (3, False)])
+def test_a_joined_phase_has_no_density_where_much_of_it_has_none(n_px: int, known: bool) -> None:
+    edit = LegendEdit(merge={"joined": ("troilite", "X")}, new=(NewPhase("X", "#aa8800", (("FeS",),)),))
+    area_px = np.zeros(43, np.int64)
+    area_px[[PHASES["troilite"].id, edit.extended(PHASES)["X"].id]] = 98, n_px
+    density = edit.with_mean_densities(PHASES, area_px)["joined"].density_g_cm3
+    assert density == (4.83 if known else None)
 
 
 def test_phases_that_are_no_minerals_and_names_in_use_are_refused() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError, UnknownNameError
-from meteoseg.legend import default_legend
+from meteoseg.legend import Label, default_legend
 from meteoseg.modes import (
     COLUMNS,
     BlockCounts,
@@ -60,6 +60,16 @@ def test_areas_percentages_and_weights():
     mass = np.array([7 * 3.44, 4.83])
     assert table["wt_pct"][:2].tolist() == pytest.approx((100 * mass / mass.sum()).tolist())
     assert np.isnan(table.loc["unclassified", "wt_pct"])
+
+
+@pytest.mark.parametrize(("n_px", "weighed"), [(2, True), (3, False)])
+def test_no_weights_where_minerals_without_density_take_much_area(n_px, weighed):
+    legend = PHASES.with_labels([Label(0, "X", "#aa8800")])
+    labels = np.full((6, 20), 32, np.uint8)
+    labels.ravel()[:100] = [1] * 90 + [8] * (10 - n_px) + [legend["X"].id] * n_px
+    table = modes_of(labels, legend, (1.0, 1.0)).set_index("name")
+    assert table.loc[["olivine", "troilite"], "wt_pct"].notna().all() == weighed
+    assert np.isnan(table.loc["X", "wt_pct"])
 
 
 def test_components_have_no_weight():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from meteoseg.inference import choose_grid, describe_grid
 from meteoseg.io import read_labels
 from meteoseg.legend import default_legend, read_legend_csv
 from meteoseg.legendedit import LegendEdit, NewPhase
+from meteoseg.measure import modes_again
 from meteoseg.minerals.formula import formula_wt_pct
 from meteoseg.models import Model, ModelCard, NetworkCard
 from meteoseg.pipeline import Result, segment
@@ -188,6 +190,47 @@ def test_a_preset_joins_what_it_leaves_out(tmp_path: Path) -> None:
     assert written["other phases"].id == max(default_legend("phases").ids) + 1
 
 
+def striped_section(widths_px: dict[str, int], elements: Sequence[str]) -> Section:
+    """Return wt% maps of 24 rows with a stripe of each formula."""
+    stripes = [[formula_wt_pct(formula).get(name, 0.0) for name in elements] for formula in widths_px]
+    rows = np.repeat(np.array(stripes, np.float32), list(widths_px.values()), axis=0)
+    maps = {name: np.tile(rows[:, index], (24, 1)) for index, name in enumerate(elements)}
+    return Section.from_arrays("A", maps, units=dict.fromkeys(maps, "wt%"), pixel_size_um=1.0)
+
+
+def phases_only() -> Model:
+    whole = threshold_model()
+    return Model(ModelCard("phases", whole.card.networks[1:]), {"fine": whole.networks["fine"]}, Path("m"), "0")
+
+
+@pytest.mark.parametrize(
+    ("edit", "joined"),
+    [
+        (LegendEdit(preset="opaques"), "other phases"),
+        (LegendEdit(merge={"a": ("spinel", "olivine", "troilite")}), "a"),
+    ],
+)
+def test_joined_phases_weigh_what_their_parts_do(tmp_path: Path, edit: LegendEdit, joined: str) -> None:
+    section = striped_section(
+        {"Mg1.6Fe0.4SiO4": 20, "MgAl2O4": 13, "FeS": 9, "Fe0.95Ni0.05": 7}, ("Fe", "Mg", "Si", "S", "Al", "Ni", "O")
+    )
+    before, after = (
+        result.modes().query("area_pct > 0").set_index("name")
+        for result in (
+            segment(section, phases_only(), out=tmp_path / "all"),
+            segment(section, phases_only(), out=tmp_path / "edited", legend=edit),
+        )
+    )
+    parts = before.index.difference(after.index)
+    assert len(parts) >= 2
+    assert after.loc[joined, "wt_pct"] == pytest.approx(before.loc[parts, "wt_pct"].sum(), abs=0.01)
+    kept = before.index.intersection(after.index)
+    np.testing.assert_allclose(after.loc[kept, "wt_pct"], before.loc[kept, "wt_pct"], atol=0.01)
+    modes_again(tmp_path / "edited" / "A")
+    again = pd.read_csv(tmp_path / "edited" / "A" / "modes.csv").query("area_pct > 0").set_index("name")
+    np.testing.assert_allclose(again["wt_pct"], after["wt_pct"])
+
+
 def test_a_network_cannot_find_a_new_phase() -> None:
     edit = LegendEdit(new=(NewPhase("djerfisherite", "#aa8800", (("K6Fe24S26Cl",),)),))
     with pytest.raises(InputError, match="no calibrated chemistry: give --standards or wt% maps"):
@@ -195,19 +238,16 @@ def test_a_network_cannot_find_a_new_phase() -> None:
 
 
 def test_a_new_phase_is_in_the_labels_and_the_legend(tmp_path: Path) -> None:
-    wt = {name: np.zeros((24, 33), np.float32) for name in ("Fe", "Mg", "Si", "S", "K", "Cl")}
-    for window, formula in ((np.s_[:, :15], "Mg1.6Fe0.4SiO4"), (np.s_[:, 15:], "K6Fe24S26Cl")):
-        for name, value in formula_wt_pct(formula).items():
-            if name in wt:
-                wt[name][window] = value
-    section = Section.from_arrays("A", wt, units=dict.fromkeys(wt, "wt%"), pixel_size_um=1.0)
+    section = striped_section({"Mg1.6Fe0.4SiO4": 15, "K6Fe24S26Cl": 18}, ("Fe", "Mg", "Si", "S", "K", "Cl"))
     edit = LegendEdit(new=(NewPhase("djerfisherite", "#aa8800", (("K6Fe24S26Cl",),), 3.7),))
-    whole = threshold_model()
-    model = Model(ModelCard("phases", whole.card.networks[1:]), {"fine": whole.networks["fine"]}, Path("m"), "0")
+    model = phases_only()
     result = segment(section, model, out=tmp_path, legend=edit)
     written = read_legend_csv(result.folder / "legend.csv")["phases"]
     assert np.all(result.phases[:, 16:] == written["djerfisherite"].id)
     assert np.all(result.phases[:, :14] == written["olivine"].id)
+    light = segment(section, model, legend=LegendEdit(new=(replace(edit.new[0], density_g_cm3=None),)))
+    assert light.modes()["wt_pct"].isna().all()
+    assert any("Weight percent are left empty" in note for note in light.run["notes"])
     row = result.modes().query("layer == 'phases' and name == 'djerfisherite'").iloc[0]
     assert row["wt_pct"] == pytest.approx(100 * 18 * 3.7 / (18 * 3.7 + 15 * written["olivine"].density_g_cm3), abs=1)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from meteoseg.minerals.alpha import Array
 from meteoseg.minerals.solutions import chemistry_rules
@@ -19,7 +20,8 @@ COLUMNS = (
 #: Values of the column `where`: grains anywhere, and those inside chondrules and fragments.
 ALL, CHONDRULES = "all", "chondrules"
 PMD = "Fa_pmd"
-_NORMAL_95 = 1.96
+_CONFIDENCE = 0.95
+_NORMAL_95 = float(stats.norm.ppf(0.5 + _CONFIDENCE / 2))
 _DRAWS = 1000
 _SEED = 20
 _FEWEST_OBJECTS = 2
@@ -38,7 +40,8 @@ def chemistry_table(grains: pd.DataFrame, *, chondrules: bool) -> pd.DataFrame:
     -------
     Columns `COLUMNS`. Every grain counts the same. `sd_between_grains` is free of counting noise,
     `standard_error` is that of the mean over grains, `systematic_error` comes from calibration and background;
-    the interval (95 %) of a mean holds both. Rows of `Fa_pmd` have a bootstrap interval over grains.
+    the interval (95 %) of a mean holds both, the first with Student's t for n - 1 grains. Rows of `Fa_pmd` have a
+    bootstrap interval over grains.
     """
     rows: list[dict[str, object]] = []
     for where in (ALL, CHONDRULES) if chondrules else (ALL,):
@@ -69,8 +72,9 @@ def _rows_of(group: pd.DataFrame, *, is_fa: bool) -> Iterator[dict[str, object]]
 def standard_error(values: Array, noise: Array, objects: NDArray[np.int64]) -> float:
     """Standard error of the mean over grains, which are alike within an object.
 
-    The larger of the error for independent grains and the one for independent objects (cluster sums; Liang & Zeger
-    1986, doi 10.1093/biomet/73.1.13). A grain outside objects stands for itself; a single grain has its counting error.
+    The largest of the error for independent grains, the one for independent objects (cluster sums; Liang & Zeger
+    1986, doi 10.1093/biomet/73.1.13) and the one that counting alone makes, below which few grains fall by chance. A
+    grain outside objects stands for itself; a single grain has its counting error.
 
     Parameters
     ----------
@@ -82,11 +86,14 @@ def standard_error(values: Array, noise: Array, objects: NDArray[np.int64]) -> f
     >>> alone, paired = np.zeros(4, int), np.array([1, 1, 2, 2])
     >>> [round(standard_error(values, np.zeros(4), of), 2) for of in (alone, paired)]
     [0.58, 1.0]
+    >>> round(standard_error(np.array([1.0, 1.1, 1.2]), np.full(3, 0.3), np.zeros(3, int)), 3)  # 0.3 / sqrt(3)
+    0.173
     """
     n = len(values)
+    counting = float(np.sqrt(np.sum(noise**2)) / n)
     if n == 1:
-        return float(noise[0])
-    independent = float(values.std(ddof=1) / np.sqrt(n))
+        return counting
+    independent = max(counting, float(values.std(ddof=1) / np.sqrt(n)))
     _, of = np.unique(np.where(objects > 0, objects, -1 - np.arange(n)), return_inverse=True)
     sums = np.bincount(of.ravel(), values - values.mean())
     if len(sums) < _FEWEST_OBJECTS:
@@ -97,7 +104,9 @@ def standard_error(values: Array, noise: Array, objects: NDArray[np.int64]) -> f
 def _mean_row(values: Array, noise: Array, error: float, systematic: float) -> dict[str, float]:
     mean, n = float(values.mean()), len(values)
     variance = float(values.var(ddof=1)) if n > 1 else float("nan")
-    half = _NORMAL_95 * float(np.hypot(error, systematic))
+    # Of a single grain counting alone is known, which needs no scatter: normal.
+    quantile = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, n - 1)) if n > 1 else _NORMAL_95
+    half = float(np.hypot(quantile * error, _NORMAL_95 * systematic))
     return {
         "mean": mean,
         "sd_between_grains": float(np.sqrt(max(0.0, variance - float(np.mean(noise**2))))) if n > 1 else variance,

@@ -138,11 +138,12 @@ def _from_itself(section: Section, edit: LegendEdit) -> ChemicalPhases:
     classifier = fitted.classifier
     if edit != NO_EDIT and isinstance(classifier.response, Calibration):
         # Calibrated with all phases: a selection may lack those that gauge an element.
+        # Its notes hold those of the calibration.
         classifier = PhaseClassifier.from_calibration(
             classifier.response, classifier.channels, phases=_compared(edit), new=edit.new
         )
     notes = (
-        *fitted.classifier.notes,
+        *dict.fromkeys([*fitted.classifier.notes, *classifier.notes]),
         f"Self-calibrated gains against {found.family}: {_listed(fitted)}; "
         f"{100 * found.consistent:.0f} % of the mineral pixels fit closely; "
         f"other starts name {100 * found.alike:.0f} % of all pixels alike.",

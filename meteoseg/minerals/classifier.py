@@ -28,7 +28,7 @@ from meteoseg.minerals.quantified import estimate_noise, neighbours_are_related,
 from meteoseg.minerals.rejection import misfit_bound
 from meteoseg.minerals.search import Search
 from meteoseg.minerals.smoothing import REACH_PX, smooth_posterior
-from meteoseg.minerals.templates import Templates, load_templates
+from meteoseg.minerals.templates import Templates, load_templates, new_phase_notes
 
 _POINTS_NOTE = (
     "Adjacent pixels are unrelated, as in a table of point analyses: each was named by itself, without its neighbours."
@@ -128,14 +128,15 @@ class PhaseClassifier:
         ------
         ChannelError : fewer than three elements of the section are calibrated.
         UnknownNameError : `phases` names a phase without composition.
-        InputError : a formula of a new phase does not parse.
+        InputError : a formula of a new phase does not parse, or none of its elements is mapped.
         """
         channels = calibration.usable(channel_names)
         ignored = [name for name in channel_names if name not in channels]
         notes = (f"Not calibrated and not used for minerals: {', '.join(ignored)}.",) if ignored else ()
         templates = load_templates(channels, _tuple(phases), new)
         legend = LegendEdit(new=new).extended(default_legend("phases"))
-        return cls(channels, calibration, templates, notes=calibration.notes + notes, legend=legend)
+        notes = (*calibration.notes, *notes, *new_phase_notes(channels, new, phases))
+        return cls(channels, calibration, templates, notes=notes, legend=legend)
 
     @classmethod
     def from_wt_pct(
@@ -156,21 +157,23 @@ class PhaseClassifier:
         ------
         ChannelError : fewer than three channels are elements.
         UnknownNameError : `phases` names a phase without composition.
-        InputError : a formula of a new phase does not parse.
+        InputError : a formula of a new phase does not parse, or none of its elements is mapped.
         """
         channels = tuple(name for name in channel_names if name in ELEMENTS)
         if len(channels) < FEWEST_CHANNELS:
             raise ChannelError(
                 f"Minerals need at least {FEWEST_CHANNELS} element maps; got {', '.join(channel_names)}."
             )
+        notes = new_phase_notes(channels, new, phases)
         chosen = np.stack([sample[list(channel_names).index(name)] for name in channels])
         templates = load_templates(channels, _tuple(phases), new)
         legend = LegendEdit(new=new).extended(default_legend("phases"))
         if neighbours_are_related(chosen):
-            return cls(channels, estimate_noise(chosen, channels), templates, legend=legend)
+            return cls(channels, estimate_noise(chosen, channels), templates, notes=notes, legend=legend)
         # What is rare in chondrites may be what an analyst chose.
         common = templates.without_rarity()
-        points = cls(channels, point_noise(channels), common, _POINT_SETTINGS, (_POINTS_NOTE,), legend=legend)
+        notes = (_POINTS_NOTE, *notes)
+        points = cls(channels, point_noise(channels), common, _POINT_SETTINGS, notes, legend=legend)
         return replace(points, kept=points.moments().pure)
 
     def moments(self) -> Moments:

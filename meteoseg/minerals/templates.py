@@ -20,6 +20,8 @@ from meteoseg.minerals.alpha import ELEMENTS, Array, composition_vector
 from meteoseg.minerals.formula import formula_wt_pct, mix_formulas, parse_formula
 
 Ints = NDArray[np.int64]
+#: Elements that define no new phase: they are in much else, or are seldom mapped.
+_COMMON_ELEMENTS = frozenset("OHC")
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,43 @@ def _rule_of(phase: NewPhase) -> dict[str, Any]:
         "minor": {element: (mean, sd) for element, mean, sd in phase.minor},
         "series": [{"ends": ends, "divisions": phase.divisions} for ends in phase.series],
     }
+
+
+def new_phase_notes(channels: Sequence[str], new: Sequence[NewPhase], names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return a note on each new phase of which some elements are not mapped; O, H and C define none.
+
+    Parameters
+    ----------
+    channels : elements that are compared; names : phases that are (None: all).
+
+    Raises
+    ------
+    InputError : none of the elements of a new phase is mapped, or a formula of one does not parse.
+
+    Examples
+    --------
+    >>> new_phase_notes(("Fe", "S", "Mg"), [NewPhase("djerfisherite", "#aa8800", (("K6Fe24S26Cl",),))], None)
+    ("New phase 'djerfisherite' is told without its elements Cl, K, which are not mapped or not calibrated.",)
+    """
+    notes = []
+    for phase in new:
+        if names is not None and phase.name not in names:
+            continue
+        _rule_of(phase)
+        elements = {element for ends in phase.series for formula in ends for element in parse_formula(formula)}
+        defining = elements - _COMMON_ELEMENTS or elements
+        unseen = sorted(defining - set(channels))
+        if len(unseen) == len(defining):
+            raise InputError(
+                f"New phase '{phase.name}' cannot be told: none of {', '.join(unseen)} is mapped and calibrated. "
+                "Give such a map, or leave the phase out of the legend file."
+            )
+        if unseen:
+            notes.append(
+                f"New phase '{phase.name}' is told without its elements {', '.join(unseen)}, which are not mapped "
+                "or not calibrated."
+            )
+    return tuple(notes)
 
 
 @dataclass(frozen=True)

@@ -241,12 +241,31 @@ def test_rows_by_place_and_least_numbers_of_grains():
     assert ni["standard_error"] == pytest.approx(0.7)
     assert np.isnan(ni["sd_between_grains"])
     assert fa.loc["all", "ci_high"] - fa.loc["all", "mean"] == pytest.approx(
-        1.96 * np.hypot(fa.loc["all", "standard_error"], 0.4)
+        np.hypot(2.1009 * fa.loc["all", "standard_error"], 1.96 * 0.4),
+        rel=1e-4,  # t of 18 degrees of freedom
     )
     twenty = chemistry_table(table_of(np.linspace(10, 20, 20), np.full(20, 0.5)), chondrules=True)
     assert twenty.loc[twenty["quantity"] == "Fa_pmd", "where"].tolist() == ["all"]
     poor = chemistry_table(table_of(np.linspace(0, 2, 20), np.full(20, 0.1)), chondrules=False)
     assert "Fa_pmd" not in set(poor["quantity"])
+
+
+def test_the_error_of_few_grains_is_not_below_that_of_counting():
+    values, noise = np.array([20.0, 20.1, 20.25]), np.array([0.18, 0.18, 0.18])
+    assert values.std(ddof=1) / np.sqrt(3) < 0.18 / np.sqrt(3)
+    assert standard_error(values, noise, np.zeros(3, int)) == pytest.approx(0.18 / np.sqrt(3))
+    assert standard_error(values, noise, np.array([1, 1, 1])) == pytest.approx(0.18 / np.sqrt(3))
+    assert standard_error(values, 0.01 * noise, np.zeros(3, int)) == pytest.approx(values.std(ddof=1) / np.sqrt(3))
+
+
+def test_intervals_of_few_grains_hold_the_mean():
+    rng = np.random.default_rng(9)
+    held = 0
+    for _ in range(400):
+        grains = table_of(rng.normal(20, 2, 3), np.full(3, 0.1), chondrules=np.zeros(3, int)).assign(sd_calibration=0.0)
+        row = chemistry_table(grains, chondrules=False).iloc[0]
+        held += row["ci_low"] < 20 < row["ci_high"]
+    assert 0.92 < held / 400 < 0.98  # 0.81 with 1.96
 
 
 def test_grains_of_one_chondrule_count_as_one_for_the_error_of_the_mean():

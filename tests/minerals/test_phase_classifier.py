@@ -8,6 +8,7 @@ import pytest
 from meteoseg.errors import ChannelError, InputError, UnknownNameError
 from meteoseg.grid import Window
 from meteoseg.legend import default_legend
+from meteoseg.legendedit import NewPhase
 from meteoseg.mineraldata import minerals
 from meteoseg.minerals.calibration import Calibration, ChannelResponse
 from meteoseg.minerals.choose import ChemicalPhases
@@ -203,3 +204,12 @@ def test_bad_input_is_refused():
     values, _ = painted(PAINTED[:2])
     with pytest.raises(ChannelError, match="Channel 'Mg' is missing for the minerals"):
         PhaseClassifier.from_calibration(CALIBRATION, NAMES).classify(values[1:], NAMES[1:])
+
+
+def test_a_new_phase_needs_calibrated_elements():
+    new = (NewPhase("villiaumite", "#aa8800", (("NaF",),)),)
+    with pytest.raises(InputError, match="'villiaumite' cannot be told: none of F, Na is mapped and calibrated"):
+        PhaseClassifier.from_calibration(CALIBRATION, ("Mg", "Si", "Fe"), new=new)
+    half = (NewPhase("halite", "#aa8800", (("MgCl2",),)),)
+    notes = PhaseClassifier.from_calibration(CALIBRATION, ("Mg", "Si", "Fe"), new=half).notes
+    assert any("'halite' is told without its elements Cl," in note for note in notes)

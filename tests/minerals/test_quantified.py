@@ -160,3 +160,21 @@ def test_unknown_phases_are_named():
     values = blocks(np.random.default_rng(15), 0.2)
     with pytest.raises(UnknownNameError, match="Did you mean 'olivine'"):
         PhaseClassifier.from_wt_pct(values, ELEMENTS, phases=("olivin",))
+
+
+@pytest.mark.parametrize(
+    ("formula", "mapped", "unseen"),
+    [("NaF", ("F",), "Na"), ("NaF", ("Na", "F"), None), ("NaF", (), "F, Na"), ("H2O", (), "H, O"), ("SiO2", (), None)],
+)
+def test_a_new_phase_needs_maps_of_its_elements(formula, mapped, unseen):
+    channels = ("Mg", "Si", "Fe", *mapped)
+    values = np.random.default_rng(11).normal(20, 0.2, (len(channels), 12, 15)).astype(np.float32)
+    new = (NewPhase("villiaumite", "#aa8800", ((formula,),)),)
+    if unseen is not None and not mapped:
+        with pytest.raises(InputError, match=rf"'villiaumite' cannot be told: none of {unseen} is mapped .* leave"):
+            PhaseClassifier.from_wt_pct(values, channels, new=new)
+        PhaseClassifier.from_wt_pct(values, channels, new=new, phases=("olivine",))
+        return
+    notes = [note for note in PhaseClassifier.from_wt_pct(values, channels, new=new).notes if "villiaumite" in note]
+    assert len(notes) == (unseen is not None)
+    assert all(f"without its elements {unseen}," in note for note in notes)

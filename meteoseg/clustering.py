@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.clusters import METHODS, PixelClasses, fit_clusters, grow_forest, legend_of, read_rules
+from meteoseg.clusters.classes import bands
 from meteoseg.clusters.forest import UNLABELLED
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.grid import Window
 from meteoseg.io import BandWriter, check_values, open_section, read_labels
 from meteoseg.labelling import empty_field
 from meteoseg.legend import Legend, write_legend_csv
@@ -32,7 +32,6 @@ from meteoseg.section import ArrayPlane, Section, Stack
 #: All methods of `cluster`.
 ALL_METHODS = (*METHODS, "rules", "forest")
 MEANS_CSV, PHASES_PNG = "channel_means.csv", "phases.png"
-_BAND_PX = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -178,16 +177,11 @@ def _fit(source: Section | Stack, options: ClusterOptions) -> PixelClasses:
     return grow_forest(chosen, drawn, meaning=options.names, unlabelled=options.unlabelled, seed=options.seed)
 
 
-def _bands(shape: tuple[int, int]) -> Iterator[Window]:
-    height = max(1, _BAND_PX // shape[1])
-    return (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))
-
-
 def _draw(section: Section, tool: PixelClasses, table: NDArray[np.uint8], labels: NDArray[np.uint8]) -> pd.DataFrame:
     """Fill `labels` (H, W) with ids, band by band; return the mean of each channel in each class."""
     counts = np.zeros(len(table))
     sums = np.zeros((len(section.channel_names), len(table)))
-    for window in _bands(section.shape):
+    for window in bands(section.shape):
         inside = section.read_mask(window)
         inside &= ~empty_field(lambda w: section.read(window=w), window, section.shape)
         if not inside.any():
@@ -212,7 +206,7 @@ def _write(section: Section, legend: Legend, labels: NDArray[np.uint8], means: p
     with BandWriter(
         folder / LABEL_FILES["phases"], section.shape, np.uint8, pixel_size_um=size, name="phases"
     ) as writer:
-        for window in _bands(section.shape):
+        for window in bands(section.shape):
             writer.write(np.asarray(labels[window.slices]))
     write_legend_csv(folder / LEGEND_CSV, legend)
     layers = LabelLayers({"phases": ArrayPlane(labels)}, {"phases": legend}, size)

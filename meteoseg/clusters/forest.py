@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.clusters.classes import MOST_CLASSES, Features, by_pixels, select_channels
+from meteoseg.clusters.classes import MOST_CLASSES, Features, bands, by_pixels, select_channels
 from meteoseg.errors import InputError, ShapeMismatchError
 from meteoseg.grid import Window
 from meteoseg.section import Section, Stack
@@ -24,7 +24,6 @@ _TREES = 100
 _LEAST_LEAF_PX = 2
 _MOST_PER_CLASS = 5000
 _FEWEST_PER_CLASS = 5
-_BAND_PX = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -137,17 +136,12 @@ def _choose(drawn: NDArray[np.int64], values: Sequence[int], rng: np.random.Gene
 def _table(features: Features, chosen: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Read the features (N, F) and classes (N,) of the chosen pixels, band by band."""
     parts, classes = [], []
-    for window in _bands(chosen.shape):
+    for window in bands(chosen.shape):
         use = chosen[window.slices] >= 0
         if use.any():
             parts.append(features.read(window)[:, use].T)
             classes.append(chosen[window.slices][use])
     return np.concatenate(parts), np.concatenate(classes)
-
-
-def _bands(shape: tuple[int, ...]) -> Iterator[Window]:
-    height = max(1, _BAND_PX // shape[1])
-    return (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))
 
 
 def _grow(table: NDArray[np.float32], classes: NDArray[np.int64], seed: int) -> RandomForestClassifier:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.clusters.classes import MOST_CLASSES, Features, Floats, by_pixels, select_channels
+from meteoseg.clusters.classes import MOST_CLASSES, Features, Floats, bands, by_pixels, select_channels
 from meteoseg.errors import InputError, UnknownNameError
 from meteoseg.grid import Window
 from meteoseg.sampling import sample_pixels
@@ -60,7 +60,7 @@ def fit_clusters(
     every channel, so that one of noise alone weighs little; what is not counts is scaled to the median sd of those that
     are. NMF (Lee & Seung, 1999, doi:10.1038/44565) unmixes the counts themselves, each channel divided by the root of
     its mean, which is the best scaling for Poisson noise (Keenan & Kotula, 2004, doi:10.1002/sia.1657); a pixel belongs
-    to the component that gives most of its counts.
+    to the component that gives most of its counts. Negative values count as 0 there, in the sample and outside it.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def fit_clusters(
     Raises
     ------
     UnknownNameError : no such method.
-    InputError : too many classes, too few pixels, or negative values for ``nmf``.
+    InputError : too many classes, or too few pixels.
     """
     if method not in METHODS:
         raise UnknownNameError.of("method", method, METHODS)
@@ -86,6 +86,8 @@ def fit_clusters(
         warnings.simplefilter("always")
         predict, how = _FITS[method](scaled, classes, seed)
     notes = tuple(dict.fromkeys(_told(str(warning.message)) for warning in caught))
+    if method == "nmf":
+        notes += _note_on_negatives(features.stack)
     order = np.argsort(-np.bincount(predict(scaled), minlength=how.classes), kind="stable")
     rank = np.argsort(order)
     names = tuple(f"{how.word} {number}" for number in range(1, how.classes + 1))
@@ -94,6 +96,18 @@ def fit_clusters(
 
 def _told(message: str) -> str:
     return f"The fit of the clusters remarks: {' '.join(message.split()).rstrip('.')}."
+
+
+def _note_on_negatives(stack: Stack) -> tuple[str, ...]:
+    """Tell how many values inside the mask are below 0, and of which channels: NMF counts them as 0."""
+    found = np.zeros(len(stack.names), np.int64)
+    for window in bands(stack.shape):
+        inside = stack.section.read_mask(window)
+        found += np.array([np.count_nonzero((plane < 0) & inside) for plane in stack.read(window)])
+    if not found.any():
+        return ()
+    named = ", ".join(f"{name}: {number}" for name, number in zip(stack.names, found, strict=True) if number)
+    return (f"NMF needs values of 0 or more: {found.sum()} negative values count as 0 ({named}).",)
 
 
 @dataclass(frozen=True)
@@ -124,9 +138,6 @@ def _scaling(sample: Table, method: str, features: Features) -> tuple[Table, Tab
         are_counts = np.array(features.are_counts())
         scale = np.where(are_counts, 1.0, sd / (np.median(sd[are_counts]) if are_counts.any() else 1.0))
         return sample.mean(axis=0, dtype=np.float64).astype(np.float32), scale.astype(np.float32)
-    if sample.min() < 0:
-        name = features.stack.names[int(sample.min(axis=0).argmin())]
-        raise InputError(f"Unmixing needs values of 0 or more and '{name}' has negative ones: choose kmeans or gmm.")
     mean = sample.mean(axis=0, dtype=np.float64)
     return np.zeros(sample.shape[1], np.float32), np.sqrt(np.where(mean > 0, mean, 1)).astype(np.float32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from meteoseg.clusters import fit_clusters, grow_forest, legend_of, read_rules
+from meteoseg.clusters import fit_clusters, grow_forest, legend_of, read_rules, unlabelled
 from meteoseg.clusters.classes import Features
 from meteoseg.errors import ChannelError, InputError, ShapeMismatchError, UnknownNameError
 from meteoseg.grid import Window
@@ -80,6 +80,26 @@ def test_expressions_are_sorted_by_and_masked_pixels_not_fitted():
     assert agreement(found[:, :70], truth[:, :70]) > 0.99
 
 
+def test_negative_values_count_as_0_for_nmf_in_the_sample_and_outside_it(monkeypatch):
+    section, _ = painted()
+    maps = {name: section.read([name])[0].astype(np.float32) for name in section.channel_names}
+    clipped = fit_clusters(Section.from_arrays("A", maps), "nmf", classes=2)
+    assert clipped.notes == ()
+    below = {name: plane.copy() for name, plane in maps.items()}
+    below["P"][maps["P"] == 0] = -3
+    number = np.count_nonzero(maps["P"] == 0)
+    signed = fit_clusters(Section.from_arrays("A", below), "nmf", classes=2)
+    assert signed.notes == (f"NMF needs values of 0 or more: {number} negative values count as 0 (P: {number}).",)
+    assert np.array_equal(signed.draw(section.window), clipped.draw(section.window))
+    monkeypatch.setitem(unlabelled._SAMPLE_PX, "nmf", 900)
+    for row in (0, 3):  # in the sample, outside it
+        far = {name: plane.copy() for name, plane in maps.items()}
+        far["P"][row] = -2.5
+        tool = fit_clusters(Section.from_arrays("A", far), "nmf", classes=2)
+        assert tool.draw(section.window).min() == 1
+        assert "90 negative values count as 0 (P: 90)" in " ".join(tool.notes)
+
+
 def test_bad_wishes_are_refused():
     section, _ = painted()
     with pytest.raises(UnknownNameError, match="Did you mean 'kmeans'"):
@@ -88,8 +108,6 @@ def test_bad_wishes_are_refused():
         fit_clusters(section, classes=1)
     with pytest.raises(InputError, match="7 components cannot be unmixed from 4 channels"):
         fit_clusters(section, "nmf", classes=7)
-    with pytest.raises(InputError, match="Unmixing needs values of 0 or more and 'Fe - Mg'"):
-        fit_clusters(section.select(["Fe - Mg", "S"]), "nmf", classes=2)
     small = section.part(Window(0, 0, 6, 8))
     with pytest.raises(InputError, match="has 48 pixels to fit 8 classes to"):
         fit_clusters(small)

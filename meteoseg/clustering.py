@@ -151,7 +151,7 @@ def cluster(
     with complete_or_absent(target) as folder:
         labels = np.memmap(folder / "labels.raw", np.uint8, "w+", shape=section.shape)
         with steps("classes"):
-            means = _draw(section, tool, table, labels)
+            means = _draw(section, tool, table, labels).means(section.channel_names, tool.names)
         with steps("tables"):
             _write(section, legend, labels, means, folder=folder)
         del labels
@@ -177,10 +177,31 @@ def _fit(source: Section | Stack, options: ClusterOptions) -> PixelClasses:
     return grow_forest(chosen, drawn, meaning=options.names, unlabelled=options.unlabelled, seed=options.seed)
 
 
-def _draw(section: Section, tool: PixelClasses, table: NDArray[np.uint8], labels: NDArray[np.uint8]) -> pd.DataFrame:
-    """Fill `labels` (H, W) with ids, band by band; return the mean of each channel in each class."""
-    counts = np.zeros(len(table))
-    sums = np.zeros((len(section.channel_names), len(table)))
+@dataclass(frozen=True)
+class _Tally:
+    """What `_draw` counts of each class, 0 being the unclassified: pixels (K,), and of each channel the sum of the
+    finite values and how many there are (C, K)."""
+
+    pixels: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    finite: NDArray[np.int64]
+
+    def means(self, channels: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+        """Return the mean of each channel in each class that has pixels; NaN where no value is finite."""
+        rows = [index for index in (*range(1, len(self.pixels)), 0) if self.pixels[index]]
+        finite = self.finite[:, rows]
+        mean = np.divide(self.sums[:, rows], finite, out=np.full(finite.shape, np.nan), where=finite > 0)
+        table = pd.DataFrame(mean.T, columns=list(channels))
+        table.insert(0, "area_px", self.pixels[rows])
+        table.insert(0, "name", [("unclassified", *names)[index] for index in rows])
+        return table
+
+
+def _draw(section: Section, tool: PixelClasses, table: NDArray[np.uint8], labels: NDArray[np.uint8]) -> _Tally:
+    """Fill `labels` (H, W) with ids, band by band; count pixels and values of each class."""
+    kinds = len(table)
+    shape = (len(section.channel_names), kinds)
+    tally = _Tally(np.zeros(kinds, np.int64), np.zeros(shape), np.zeros(shape, np.int64))
     for window in bands(section.shape):
         inside = section.read_mask(window)
         inside &= ~empty_field(lambda w: section.read(window=w), window, section.shape)
@@ -188,17 +209,14 @@ def _draw(section: Section, tool: PixelClasses, table: NDArray[np.uint8], labels
             continue
         found = tool.draw(window)
         labels[window.slices] = np.where(inside, table[found], 0)
-        counts += np.bincount(found[inside], minlength=len(table))
-        for row, plane in zip(sums, np.nan_to_num(section.read(window=window)), strict=True):
-            row += np.bincount(found[inside], weights=plane[inside], minlength=len(table))
-    if not counts.any():
+        tally.pixels[:] += np.bincount(found[inside], minlength=kinds)
+        for channel, plane in enumerate(section.read(window=window)):
+            known = inside & np.isfinite(plane)
+            tally.sums[channel] += np.bincount(found[known], weights=plane[known], minlength=kinds)
+            tally.finite[channel] += np.bincount(found[known], minlength=kinds)
+    if not tally.pixels.any():
         raise InputError(f"'{section.name}' has no pixel with values inside its mask: there is nothing to sort.")
-    rows = [index for index in (*range(1, len(table)), 0) if counts[index]]
-    names = ["unclassified", *tool.names]
-    means = pd.DataFrame((sums[:, rows] / counts[rows]).T, columns=list(section.channel_names))
-    means.insert(0, "area_px", counts[rows].astype(int))
-    means.insert(0, "name", [names[index] for index in rows])
-    return means
+    return tally
 
 
 def _write(section: Section, legend: Legend, labels: NDArray[np.uint8], means: pd.DataFrame, *, folder: Path) -> None:

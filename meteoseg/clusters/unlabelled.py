@@ -29,6 +29,9 @@ MOST_BY_BIC = 12
 _SAMPLE_PX = {"kmeans": 200_000, "gmm": 30_000, "nmf": 30_000}
 _FEWEST_PER_CLASS = 20
 _STARTS = 4
+#: Sweeps of the unmixing of a pixel, and pixels that are unmixed at a time (they fit into the cache).
+_SWEEPS = 100
+_BLOCK_PX = 8192
 #: Counting noise of the square root of counts, one sd (Bartlett, 1936); a cluster is not taken to be narrower.
 _NOISE_SD = 0.5
 
@@ -174,12 +177,44 @@ def _fit_nmf(sample: Table, classes: int | None, seed: int) -> tuple[Predict, _H
             "fewer."
         )
     fitted = NMF(n_classes, init="nndsvda", random_state=seed, max_iter=400).fit(sample)
-    signal = fitted.components_.sum(axis=1)
+    components = fitted.components_[fitted.components_.any(axis=1)].astype(np.float64)
+    signal = components.sum(axis=1)
 
     def predict(values: Floats) -> NDArray[Any]:
-        return np.asarray((fitted.transform(values) * signal).argmax(axis=1))
+        return np.asarray((unmix(values, components) * signal[:, None]).argmax(axis=0))
 
-    return predict, _How(n_classes, "component", f"non-negative unmixing (NMF), {n_classes} components")
+    how = _How(len(components), "component", f"non-negative unmixing (NMF), {len(components)} components")
+    return predict, how
+
+
+def unmix(values: NDArray[np.floating[Any]], components: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the amounts (K, N), 0 or more, of components (K, F) that fit the pixels (N, F) with least squares.
+
+    Coordinate descent (Cichocki & Phan, 2009, doi:10.1587/transfun.E92.A.708) of a fixed number of sweeps, in which
+    each pixel goes through the same sums whatever its neighbours: a stop that depends on all pixels of a band, or a
+    matrix product, whose rounding depends on its size, would let the amounts depend on the bands.
+    """
+    gram = components @ components.T
+    amounts = np.zeros((len(components), len(values)))
+    for start in range(0, len(values), _BLOCK_PX):
+        part = slice(start, start + _BLOCK_PX)
+        planes = np.ascontiguousarray(values[part].T, np.float64)
+        target = [_weighted(planes, component) for component in components]
+        block = np.zeros((len(components), planes.shape[1]))
+        for _ in range(_SWEEPS):
+            for index, row in enumerate(gram):
+                step = (target[index] - _weighted(block, row)) / row[index]
+                np.maximum(block[index] + step, 0, out=block[index])
+        amounts[:, part] = block
+    return amounts
+
+
+def _weighted(planes: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weighted sum of planes (K, N), added up in the same order for every pixel."""
+    total = planes[0] * weights[0]
+    for plane, weight in zip(planes[1:], weights[1:], strict=True):
+        total += plane * weight
+    return total
 
 
 _FITS: dict[str, Callable[[Table, int | None, int], tuple[Predict, _How]]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 
 from meteoseg.clusters import fit_clusters, grow_forest, legend_of, read_rules, unlabelled
 from meteoseg.clusters.classes import Features
@@ -50,6 +51,29 @@ def test_windows_equal_the_whole_and_a_seed_repeats(method):
     whole = tool.draw(section.window)
     assert np.array_equal(tool.draw(Window(11, 7, 20, 41)), whole[11:31, 7:48])
     assert np.array_equal(fit_clusters(section, method, classes=3, seed=2).draw(section.window), whole)
+
+
+def test_unmixing_a_pixel_is_least_squares_whatever_is_unmixed_with_it():
+    rng = np.random.default_rng(8)
+    components, pixels = rng.random((4, 6)) ** 4, rng.poisson(3, (9000, 6)).astype(np.float32)
+    amounts = unlabelled.unmix(pixels, components)
+    exact = np.array([nnls(components.T, pixel)[0] for pixel in pixels[:300]])
+    np.testing.assert_allclose(amounts[:, :300].T, exact, atol=1e-4)
+    parts = [unlabelled.unmix(pixels[start : start + 7], components) for start in range(0, 9000, 7)]
+    assert np.array_equal(np.concatenate(parts, axis=1), amounts)
+
+
+def test_labels_of_nmf_do_not_depend_on_the_bands():
+    rng = np.random.default_rng(5)
+    spectra = rng.gamma(0.6, 8, (6, 8))
+    bright = np.where(np.arange(80) < 40, 1, 30)[:, None, None]
+    amounts = rng.dirichlet(np.full(6, 0.5), (80, 130)) * bright
+    counts = rng.poisson(amounts @ spectra)
+    names = ("Mg", "Al", "Si", "P", "S", "Ca", "Ti", "Fe")
+    section = Section.from_arrays("A", dict(zip(names, np.moveaxis(counts, 2, 0), strict=True)))
+    tool = fit_clusters(section, "nmf", classes=6)
+    bands = [tool.draw(Window(row, 0, 1, 130)) for row in range(80)]
+    assert np.array_equal(np.concatenate(bands), tool.draw(section.window))
 
 
 def test_bic_chooses_the_number_of_materials():

@@ -19,7 +19,7 @@ from meteoseg.clusters import METHODS, PixelClasses, fit_clusters, grow_forest, 
 from meteoseg.clusters.classes import bands
 from meteoseg.clusters.forest import UNLABELLED
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.io import BandWriter, check_values, open_section, read_labels
+from meteoseg.io import BandWriter, check_values, open_labels, open_section, read_labels
 from meteoseg.labelling import empty_field
 from meteoseg.legend import Legend, write_legend_csv
 from meteoseg.measure import LABEL_FILES, LEGEND_CSV, MODES_CSV, RUN_JSON, LabelLayers, write_json, write_tables
@@ -151,12 +151,15 @@ def cluster(
     with complete_or_absent(target) as folder:
         labels = np.memmap(folder / "labels.raw", np.uint8, "w+", shape=section.shape)
         with steps("classes"):
-            means = _draw(section, tool, table, labels).means(section.channel_names, tool.names)
+            tally, names, notes = _draw(section, tool, table, labels), tool.names, tool.notes
+            if options.method in METHODS:
+                tally, names, more = _by_area(tally, names, labels)
+                legend, notes = legend_of(names)[0], notes + more
         with steps("tables"):
-            _write(section, legend, labels, means, folder=folder)
+            _write(section, legend, labels, tally.means(section.channel_names, names), folder=folder)
         del labels
         (folder / "labels.raw").unlink()
-        run = _provenance(section, tool, options, started)
+        run = _provenance(section, tool.description, notes, options, started)
         run |= {"timings_s": steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
         write_json(folder / RUN_JSON, run | {"complete": True})
     result = ClusterResult(target)
@@ -173,14 +176,16 @@ def _fit(source: Section | Stack, options: ClusterOptions) -> PixelClasses:
     if options.scribbles is None:
         return fit_clusters(chosen, options.method, classes=options.classes, seed=options.seed)
     given = options.scribbles
-    drawn = read_labels(given) if isinstance(given, Path | str) else np.asarray(given)
+    drawn = open_labels(given)[0] if isinstance(given, Path | str) else np.asarray(given)
     return grow_forest(chosen, drawn, meaning=options.names, unlabelled=options.unlabelled, seed=options.seed)
 
 
 @dataclass(frozen=True)
 class _Tally:
-    """What `_draw` counts of each class, 0 being the unclassified: pixels (K,), and of each channel the sum of the
-    finite values and how many there are (C, K)."""
+    """What `_draw` counts in each class, 0 being the unclassified.
+
+    pixels : (K,). sums, finite : (C, K) sum and number of the finite values of each channel.
+    """
 
     pixels: NDArray[np.int64]
     sums: NDArray[np.float64]
@@ -219,6 +224,26 @@ def _draw(section: Section, tool: PixelClasses, table: NDArray[np.uint8], labels
     return tally
 
 
+def _by_area(
+    tally: _Tally, names: Sequence[str], labels: NDArray[np.uint8]
+) -> tuple[_Tally, tuple[str, ...], tuple[str, ...]]:
+    """Number clusters anew by their area in the section, also in `labels` (H, W); leave out those without a pixel.
+
+    The tool knows the areas in its sample only. Return the tally, the names and a note where clusters are left out.
+    """
+    order = 1 + np.argsort(-tally.pixels[1:], kind="stable")
+    order = order[tally.pixels[order] > 0]
+    table = np.zeros(256, np.uint8)
+    table[order] = 1 + np.arange(order.size)
+    for window in bands(labels.shape):
+        labels[window.slices] = table[labels[window.slices]]
+    kept = [0, *order]
+    tally = _Tally(tally.pixels[kept], tally.sums[:, kept], tally.finite[:, kept])
+    empty = len(names) - order.size
+    note = f"{empty} of {len(names)} clusters hold no pixel of the section and are left out."
+    return tally, tuple(names[: order.size]), (note,) if empty else ()
+
+
 def _write(section: Section, legend: Legend, labels: NDArray[np.uint8], means: pd.DataFrame, *, folder: Path) -> None:
     size = section.require_pixel_size()
     with BandWriter(
@@ -235,7 +260,9 @@ def _write(section: Section, legend: Legend, labels: NDArray[np.uint8], means: p
     (folder / PHASES_PNG).write_bytes(phase_map_figure(labels, legend, size, area_pct=percent))
 
 
-def _provenance(section: Section, tool: PixelClasses, options: ClusterOptions, started: str) -> dict[str, Any]:
+def _provenance(
+    section: Section, description: str, notes: Sequence[str], options: ClusterOptions, started: str
+) -> dict[str, Any]:
     parameters = {
         "method": options.method,
         "use": list(options.use),
@@ -248,9 +275,9 @@ def _provenance(section: Section, tool: PixelClasses, options: ClusterOptions, s
     return {
         "section": section_facts(section) | {"calibrated": False},
         "inputs": input_hashes(section),
-        "phases_from": tool.description,
+        "phases_from": description,
         "parameters": parameters,
         "versions": environment(),
         "started": started,
-        "notes": list(dict.fromkeys([*section.notes, *tool.notes])),
+        "notes": list(dict.fromkeys([*section.notes, *notes])),
     }

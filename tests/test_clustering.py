@@ -69,6 +69,32 @@ def test_means_are_those_of_the_values_that_are_there(tmp_path):
     assert means.loc["metal", "S"] == 5
 
 
+def test_clusters_are_numbered_by_their_area_and_without_gaps(tmp_path, monkeypatch):
+    section = made()
+
+    class Tool:
+        names = tuple(f"cluster {number}" for number in range(1, 6))
+        description, notes = "a tool", ()
+
+        def draw(self, window):
+            found = np.full(section.shape, 5, np.uint8)
+            found[:, 60:] = 3
+            found[:10] = 1
+            return found[window.slices]
+
+    monkeypatch.setattr("meteoseg.clustering.fit_clusters", lambda *_, **__: Tool())
+    result = ms.cluster(section, ClusterOptions("gmm"), out=tmp_path)
+    assert (result.phases[10:, :60] == 1).all()
+    assert (result.phases[10:, 60:100] == 2).all()
+    assert (result.phases[:10, :100] == 3).all()
+    assert not result.phases[:, 100:].any()
+    assert list(result.channel_means()["name"]) == ["cluster 1", "cluster 2", "cluster 3"]
+    assert list(result.channel_means()["area_px"]) == [3600, 2400, 1000]
+    legend = read_legend_csv(result.folder / "legend.csv")["phases"]
+    assert legend.names == ("outside", "cluster 1", "cluster 2", "cluster 3", "unclassified")
+    assert "2 of 5 clusters hold no pixel of the section and are left out." in result.run["notes"]
+
+
 def test_a_result_is_kept_and_tables_can_be_made_again(tmp_path):
     result = ms.cluster(made(), ClusterOptions(classes=2), out=tmp_path)
     before = result.modes()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ MOST_BY_BIC = 12
 _SAMPLE_PX = {"kmeans": 200_000, "gmm": 30_000, "nmf": 30_000}
 _FEWEST_PER_CLASS = 20
 _STARTS = 4
+_MOST_NAMED = 5
 #: Sweeps of the unmixing of a pixel, and pixels that are unmixed at a time (they fit into the cache).
 _SWEEPS = 100
 _BLOCK_PX = 8192
@@ -38,7 +40,10 @@ _NOISE_SD = 0.5
 
 @dataclass(frozen=True)
 class Clusters:
-    """Fitted clusters, the most common first; `predict` maps (N, F) scaled features to (N,) indices of `names`."""
+    """Fitted clusters, the most common of the sample first.
+
+    `predict` maps (N, F) scaled features to (N,) indices of `names`.
+    """
 
     names: tuple[str, ...]
     description: str
@@ -75,7 +80,7 @@ def fit_clusters(
     Raises
     ------
     UnknownNameError : no such method.
-    InputError : too many classes, or too few pixels.
+    InputError : too many classes, too few pixels, or pixels that are all alike.
     """
     if method not in METHODS:
         raise UnknownNameError.of("method", method, METHODS)
@@ -83,12 +88,13 @@ def fit_clusters(
         raise InputError(f"{classes} classes are not possible: give 2 to {MOST_CLASSES}.")
     features = Features(select_channels(source), plain=method == "nmf")
     sample = _sample(features, method, classes or DEFAULT_CLASSES)
+    _require_contrast(features, sample)
     centre, scale = _scaling(sample, method, features)
     scaled = (sample - centre) / scale
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         predict, how = _FITS[method](scaled, classes, seed)
-    notes = tuple(dict.fromkeys(_told(str(warning.message)) for warning in caught))
+    notes = _remarks([str(warning.message) for warning in caught])
     if method == "nmf":
         notes += _note_on_negatives(features.stack)
     order = np.argsort(-np.bincount(predict(scaled), minlength=how.classes), kind="stable")
@@ -97,8 +103,23 @@ def fit_clusters(
     return Clusters(names, how.text, notes, features, centre, scale, lambda values: rank[predict(values)])
 
 
-def _told(message: str) -> str:
-    return f"The fit of the clusters remarks: {' '.join(message.split()).rstrip('.')}."
+def _remarks(messages: Sequence[str]) -> tuple[str, ...]:
+    """Put the remarks of the fit in words; of those that differ in their numbers only, the first."""
+    kinds: dict[str, str] = {}
+    for message in messages:
+        text = " ".join(message.split()).rstrip(".")
+        kinds.setdefault(re.sub(r"[\d.]+", "", text), f"The fit of the clusters remarks: {text}.")
+    return tuple(kinds.values())
+
+
+def _require_contrast(features: Features, sample: Table) -> None:
+    """Raise InputError where no channel differs between the pixels of a sample (N, F)."""
+    if (sample == sample[0]).all():
+        names = features.stack.names
+        what = ", ".join(f"'{name}'" for name in names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+        raise InputError(
+            f"There is nothing to sort by: all pixels have the same values of {what}. Name other channels with --use."
+        )
 
 
 def _note_on_negatives(stack: Stack) -> tuple[str, ...]:
@@ -211,7 +232,7 @@ def unmix(values: NDArray[np.floating[Any]], components: NDArray[np.float64]) ->
 
 def _weighted(planes: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the weighted sum of planes (K, N), added up in the same order for every pixel."""
-    total = planes[0] * weights[0]
+    total: NDArray[np.float64] = planes[0] * weights[0]
     for plane, weight in zip(planes[1:], weights[1:], strict=True):
         total += plane * weight
     return total

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.clusters import METHODS, PixelClasses, fit_clusters, grow_forest, legend_of, read_rules
+from meteoseg.clusters.classes import bands
 from meteoseg.clusters.forest import UNLABELLED
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.grid import Window
-from meteoseg.io import BandWriter, check_values, open_section, read_labels
+from meteoseg.io import BandWriter, check_values, open_labels, open_section, read_labels
 from meteoseg.labelling import empty_field
 from meteoseg.legend import Legend, write_legend_csv
 from meteoseg.measure import LABEL_FILES, LEGEND_CSV, MODES_CSV, RUN_JSON, LabelLayers, write_json, write_tables
@@ -32,7 +32,6 @@ from meteoseg.section import ArrayPlane, Section, Stack
 #: All methods of `cluster`.
 ALL_METHODS = (*METHODS, "rules", "forest")
 MEANS_CSV, PHASES_PNG = "channel_means.csv", "phases.png"
-_BAND_PX = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -152,12 +151,15 @@ def cluster(
     with complete_or_absent(target) as folder:
         labels = np.memmap(folder / "labels.raw", np.uint8, "w+", shape=section.shape)
         with steps("classes"):
-            means = _draw(section, tool, table, labels)
+            tally, names, notes = _draw(section, tool, table, labels), tool.names, tool.notes
+            if options.method in METHODS:
+                tally, names, more = _by_area(tally, names, labels)
+                legend, notes = legend_of(names)[0], notes + more
         with steps("tables"):
-            _write(section, legend, labels, means, folder=folder)
+            _write(section, legend, labels, tally.means(section.channel_names, names), folder=folder)
         del labels
         (folder / "labels.raw").unlink()
-        run = _provenance(section, tool, options, started)
+        run = _provenance(section, tool.description, notes, options, started)
         run |= {"timings_s": steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
         write_json(folder / RUN_JSON, run | {"complete": True})
     result = ClusterResult(target)
@@ -174,37 +176,72 @@ def _fit(source: Section | Stack, options: ClusterOptions) -> PixelClasses:
     if options.scribbles is None:
         return fit_clusters(chosen, options.method, classes=options.classes, seed=options.seed)
     given = options.scribbles
-    drawn = read_labels(given) if isinstance(given, Path | str) else np.asarray(given)
+    drawn = open_labels(given)[0] if isinstance(given, Path | str) else np.asarray(given)
     return grow_forest(chosen, drawn, meaning=options.names, unlabelled=options.unlabelled, seed=options.seed)
 
 
-def _bands(shape: tuple[int, int]) -> Iterator[Window]:
-    height = max(1, _BAND_PX // shape[1])
-    return (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))
+@dataclass(frozen=True)
+class _Tally:
+    """What `_draw` counts in each class, 0 being the unclassified.
+
+    pixels : (K,). sums, finite : (C, K) sum and number of the finite values of each channel.
+    """
+
+    pixels: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    finite: NDArray[np.int64]
+
+    def means(self, channels: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+        """Return the mean of each channel in each class that has pixels; NaN where no value is finite."""
+        rows = [index for index in (*range(1, len(self.pixels)), 0) if self.pixels[index]]
+        finite = self.finite[:, rows]
+        mean = np.divide(self.sums[:, rows], finite, out=np.full(finite.shape, np.nan), where=finite > 0)
+        table = pd.DataFrame(mean.T, columns=list(channels))
+        table.insert(0, "area_px", self.pixels[rows])
+        table.insert(0, "name", [("unclassified", *names)[index] for index in rows])
+        return table
 
 
-def _draw(section: Section, tool: PixelClasses, table: NDArray[np.uint8], labels: NDArray[np.uint8]) -> pd.DataFrame:
-    """Fill `labels` (H, W) with ids, band by band; return the mean of each channel in each class."""
-    counts = np.zeros(len(table))
-    sums = np.zeros((len(section.channel_names), len(table)))
-    for window in _bands(section.shape):
+def _draw(section: Section, tool: PixelClasses, table: NDArray[np.uint8], labels: NDArray[np.uint8]) -> _Tally:
+    """Fill `labels` (H, W) with ids, band by band; count pixels and values of each class."""
+    kinds = len(table)
+    shape = (len(section.channel_names), kinds)
+    tally = _Tally(np.zeros(kinds, np.int64), np.zeros(shape), np.zeros(shape, np.int64))
+    for window in bands(section.shape):
         inside = section.read_mask(window)
         inside &= ~empty_field(lambda w: section.read(window=w), window, section.shape)
         if not inside.any():
             continue
         found = tool.draw(window)
         labels[window.slices] = np.where(inside, table[found], 0)
-        counts += np.bincount(found[inside], minlength=len(table))
-        for row, plane in zip(sums, np.nan_to_num(section.read(window=window)), strict=True):
-            row += np.bincount(found[inside], weights=plane[inside], minlength=len(table))
-    if not counts.any():
+        tally.pixels[:] += np.bincount(found[inside], minlength=kinds)
+        for channel, plane in enumerate(section.read(window=window)):
+            known = inside & np.isfinite(plane)
+            tally.sums[channel] += np.bincount(found[known], weights=plane[known], minlength=kinds)
+            tally.finite[channel] += np.bincount(found[known], minlength=kinds)
+    if not tally.pixels.any():
         raise InputError(f"'{section.name}' has no pixel with values inside its mask: there is nothing to sort.")
-    rows = [index for index in (*range(1, len(table)), 0) if counts[index]]
-    names = ["unclassified", *tool.names]
-    means = pd.DataFrame((sums[:, rows] / counts[rows]).T, columns=list(section.channel_names))
-    means.insert(0, "area_px", counts[rows].astype(int))
-    means.insert(0, "name", [names[index] for index in rows])
-    return means
+    return tally
+
+
+def _by_area(
+    tally: _Tally, names: Sequence[str], labels: NDArray[np.uint8]
+) -> tuple[_Tally, tuple[str, ...], tuple[str, ...]]:
+    """Number clusters anew by their area in the section, also in `labels` (H, W); leave out those without a pixel.
+
+    The tool knows the areas in its sample only. Return the tally, the names and a note where clusters are left out.
+    """
+    order = 1 + np.argsort(-tally.pixels[1:], kind="stable")
+    order = order[tally.pixels[order] > 0]
+    table = np.zeros(256, np.uint8)
+    table[order] = 1 + np.arange(order.size)
+    for window in bands(labels.shape):
+        labels[window.slices] = table[labels[window.slices]]
+    kept = [0, *order]
+    tally = _Tally(tally.pixels[kept], tally.sums[:, kept], tally.finite[:, kept])
+    empty = len(names) - order.size
+    note = f"{empty} of {len(names)} clusters hold no pixel of the section and are left out."
+    return tally, tuple(names[: order.size]), (note,) if empty else ()
 
 
 def _write(section: Section, legend: Legend, labels: NDArray[np.uint8], means: pd.DataFrame, *, folder: Path) -> None:
@@ -212,7 +249,7 @@ def _write(section: Section, legend: Legend, labels: NDArray[np.uint8], means: p
     with BandWriter(
         folder / LABEL_FILES["phases"], section.shape, np.uint8, pixel_size_um=size, name="phases"
     ) as writer:
-        for window in _bands(section.shape):
+        for window in bands(section.shape):
             writer.write(np.asarray(labels[window.slices]))
     write_legend_csv(folder / LEGEND_CSV, legend)
     layers = LabelLayers({"phases": ArrayPlane(labels)}, {"phases": legend}, size)
@@ -223,7 +260,9 @@ def _write(section: Section, legend: Legend, labels: NDArray[np.uint8], means: p
     (folder / PHASES_PNG).write_bytes(phase_map_figure(labels, legend, size, area_pct=percent))
 
 
-def _provenance(section: Section, tool: PixelClasses, options: ClusterOptions, started: str) -> dict[str, Any]:
+def _provenance(
+    section: Section, description: str, notes: Sequence[str], options: ClusterOptions, started: str
+) -> dict[str, Any]:
     parameters = {
         "method": options.method,
         "use": list(options.use),
@@ -236,9 +275,9 @@ def _provenance(section: Section, tool: PixelClasses, options: ClusterOptions, s
     return {
         "section": section_facts(section) | {"calibrated": False},
         "inputs": input_hashes(section),
-        "phases_from": tool.description,
+        "phases_from": description,
         "parameters": parameters,
         "versions": environment(),
         "started": started,
-        "notes": list(dict.fromkeys([*section.notes, *tool.notes])),
+        "notes": list(dict.fromkeys([*section.notes, *notes])),
     }

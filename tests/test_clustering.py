@@ -53,6 +53,48 @@ def test_results_are_those_of_a_segmentation(tmp_path):
     assert read_legend_csv(result.folder / "legend.csv")["phases"].names[:3] == ("outside", "cluster 1", "cluster 2")
 
 
+def test_means_are_those_of_the_values_that_are_there(tmp_path):
+    iron = np.where(np.arange(40) < 20, 8.0, 2.0) * np.ones((30, 1))
+    sulfur = np.full((30, 40), 5.0)
+    iron[0, 0], iron[1, 0], iron[2, 0], iron[3, 0] = np.inf, -np.inf, np.nan, 108
+    sulfur[:, 20:] = np.nan
+    section = Section.from_arrays("A", {"Fe": iron, "S": sulfur}, pixel_size_um=1.0)
+    (tmp_path / "rules.toml").write_text("[rules]\nmetal = 'Fe > 5'\nsilicate = 'Fe > 1'")
+    result = ms.cluster(section, ClusterOptions("rules", rules=tmp_path / "rules.toml"), out=tmp_path)
+    means = result.channel_means().set_index("name")
+    assert means.loc["silicate", "Fe"] == 2
+    assert np.isnan(means.loc["silicate", "S"])
+    metal = np.isfinite(iron) & (iron > 5)
+    assert means.loc["metal", "Fe"] == pytest.approx(iron[metal].mean())
+    assert means.loc["metal", "S"] == 5
+
+
+def test_clusters_are_numbered_by_their_area_and_without_gaps(tmp_path, monkeypatch):
+    section = made()
+
+    class Tool:
+        names = tuple(f"cluster {number}" for number in range(1, 6))
+        description, notes = "a tool", ()
+
+        def draw(self, window):
+            found = np.full(section.shape, 5, np.uint8)
+            found[:, 60:] = 3
+            found[:10] = 1
+            return found[window.slices]
+
+    monkeypatch.setattr("meteoseg.clustering.fit_clusters", lambda *_, **__: Tool())
+    result = ms.cluster(section, ClusterOptions("gmm"), out=tmp_path)
+    assert (result.phases[10:, :60] == 1).all()
+    assert (result.phases[10:, 60:100] == 2).all()
+    assert (result.phases[:10, :100] == 3).all()
+    assert not result.phases[:, 100:].any()
+    assert list(result.channel_means()["name"]) == ["cluster 1", "cluster 2", "cluster 3"]
+    assert list(result.channel_means()["area_px"]) == [3600, 2400, 1000]
+    legend = read_legend_csv(result.folder / "legend.csv")["phases"]
+    assert legend.names == ("outside", "cluster 1", "cluster 2", "cluster 3", "unclassified")
+    assert "2 of 5 clusters hold no pixel of the section and are left out." in result.run["notes"]
+
+
 def test_a_result_is_kept_and_tables_can_be_made_again(tmp_path):
     result = ms.cluster(made(), ClusterOptions(classes=2), out=tmp_path)
     before = result.modes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ Floats = NDArray[np.float32]
 
 MOST_CLASSES = 100
 _TRUNCATE = 4.0
+_BAND_PX = 1_000_000
 _GOLDEN = 0.618034
 
 
@@ -48,7 +49,8 @@ class Features:
     """Values of each pixel that a tool sorts by, read by window.
 
     `stack` : channels or expressions of them. Counts are taken as their square root, so that their noise is the same
-    everywhere (Bartlett, 1936), unless `plain`. `sigmas_px` : Gaussian widths (px) of smoothed copies; 0 is the map.
+    everywhere (Bartlett, 1936), unless `plain`. Negative counts are 0, and if `plain` all negative values are.
+    `sigmas_px` : Gaussian widths (px) of smoothed copies; 0 is the map.
     """
 
     stack: Stack
@@ -64,7 +66,9 @@ class Features:
         """Return the features (F, H, W) of a window; missing values count as 0."""
         outer = window.padded(self.halo_px, self.stack.shape)
         values = np.nan_to_num(self.stack.read(outer), posinf=0.0, neginf=0.0)
-        if not self.plain:
+        if self.plain:
+            np.maximum(values, 0, out=values)
+        else:
             for plane, is_count in zip(values, self.are_counts(), strict=True):
                 if is_count:
                     np.sqrt(np.maximum(plane, 0), out=plane)
@@ -87,6 +91,12 @@ class Features:
 def select_channels(source: Section | Stack) -> Stack:
     """Return a stack as it is, and of a section all its channels."""
     return source if isinstance(source, Stack) else source.select(source.channel_names)
+
+
+def bands(shape: tuple[int, ...]) -> Iterator[Window]:
+    """Return windows of whole rows that cover (H, W), of about a million pixels each, so that memory stays bounded."""
+    height = max(1, _BAND_PX // shape[1])
+    return (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))
 
 
 def by_pixels(
@@ -144,4 +154,4 @@ def _color(index: int) -> str:
     return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
 
 
-__all__ = ["MOST_CLASSES", "Features", "PixelClasses", "by_pixels", "legend_of", "select_channels"]
+__all__ = ["MOST_CLASSES", "Features", "PixelClasses", "bands", "by_pixels", "legend_of", "select_channels"]

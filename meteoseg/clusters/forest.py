@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.clusters.classes import MOST_CLASSES, Features, by_pixels, select_channels
+from meteoseg.clusters.classes import MOST_CLASSES, Features, bands, by_pixels, select_channels
 from meteoseg.errors import InputError, ShapeMismatchError
 from meteoseg.grid import Window
-from meteoseg.section import Section, Stack
+from meteoseg.section import ArrayPlane, Plane, Section, Stack
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
@@ -24,7 +25,7 @@ _TREES = 100
 _LEAST_LEAF_PX = 2
 _MOST_PER_CLASS = 5000
 _FEWEST_PER_CLASS = 5
-_BAND_PX = 1_000_000
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Forest:
 
 def grow_forest(
     source: Section | Stack,
-    scribbles: NDArray[np.integer[Any]],
+    scribbles: NDArray[np.integer[Any]] | Plane,
     *,
     meaning: Mapping[int, str] | None = None,
     unlabelled: Sequence[int] = UNLABELLED,
@@ -60,7 +61,8 @@ def grow_forest(
 
     Parameters
     ----------
-    scribbles : (H, W) integers on the grid of the maps; what lies outside the mask is not used.
+    scribbles : (H, W) integers on the grid of the maps, or an open label image, which is read band by band; what lies
+        outside the mask is not used.
     meaning : names of the values; None: ``class 1``, ``class 2``, ...
     unlabelled : values that are no label.
     seed : the same seed gives the same forest.
@@ -71,17 +73,17 @@ def grow_forest(
     InputError : fewer than two classes, fewer than 5 pixels of one, or values and names that do not go together.
     """
     stack = select_channels(source)
-    if scribbles.shape != stack.shape:
+    plane = ArrayPlane(scribbles) if isinstance(scribbles, np.ndarray) else scribbles
+    if tuple(scribbles.shape) != stack.shape:
         raise ShapeMismatchError(
             f"The scribbles are {scribbles.shape[0]} x {scribbles.shape[1]} (rows x cols) and the maps are "
             f"{stack.shape[0]} x {stack.shape[1]}: draw them on the grid of the maps."
         )
-    drawn = np.where(np.isin(scribbles, unlabelled) | ~stack.section.read_mask(), -1, scribbles.astype(np.int64))
-    values = _values(drawn)
-    names = _names(values, meaning)
-    chosen = _choose(drawn, values, np.random.default_rng(seed))
+    drawn = _Drawn(plane, stack.section, tuple(unlabelled))
+    counts = drawn.counts()
+    names = _names(tuple(counts), meaning)
     features = Features(stack, SIGMAS_PX)
-    table, classes = _table(features, chosen)
+    table, classes = _table(features, drawn, _choose(counts, np.random.default_rng(seed)))
     forest = _grow(table, classes, seed)
     oob = 100 * float(np.mean(forest.oob_decision_function_.argmax(axis=1) == classes))
     note = (
@@ -91,20 +93,52 @@ def grow_forest(
     return Forest(names, f"random forest from scribbles, {len(names)} classes", (note,), features, forest)
 
 
-def _values(drawn: NDArray[np.int64]) -> list[int]:
-    """Return the label values that are drawn, after checking how often."""
-    found, counts = np.unique(drawn[drawn >= 0], return_counts=True)
-    if not 2 <= found.size <= MOST_CLASSES:
-        raise InputError(
-            f"The scribbles hold {found.size} classes inside the mask: draw 2 to {MOST_CLASSES} "
-            "(0 and 255 are unlabelled)."
-        )
-    rare = int(counts.argmin())
-    if counts[rare] < _FEWEST_PER_CLASS:
-        raise InputError(
-            f"Class {found[rare]} of the scribbles has {counts[rare]} px: draw at least {_FEWEST_PER_CLASS} of each."
-        )
-    return [int(value) for value in found]
+@dataclass(frozen=True)
+class _Drawn:
+    """Scribbles of a section, read band by band; values below 0 and those of `unlabelled` are no label."""
+
+    plane: Plane
+    section: Section
+    unlabelled: tuple[int, ...]
+
+    def read(self, window: Window) -> NDArray[np.integer[Any]]:
+        """Return the flat values of a window, an unlabelled one (-1) where nothing is drawn inside the mask."""
+        values = self.plane.read(window)
+        values = values.astype(np.promote_types(values.dtype, np.int8))
+        values[np.isin(values, self.unlabelled) | ~self.section.read_mask(window)] = -1
+        return np.asarray(values.ravel())
+
+    def counts(self) -> dict[int, int]:
+        """Return how many pixels are drawn of each value, in the order of the values, after a check."""
+        found: Counter[int] = Counter()
+        for window in bands(self.plane.shape):
+            values, counts = np.unique(self.read(window), return_counts=True)
+            found.update(dict(zip(map(int, values), map(int, counts), strict=True)))
+        drawn = {value: found[value] for value in sorted(found) if value >= 0}
+        if not 2 <= len(drawn) <= MOST_CLASSES:
+            raise InputError(
+                f"The scribbles hold {len(drawn)} classes inside the mask: draw 2 to {MOST_CLASSES} "
+                f"(0 and 255 are unlabelled{self._negative()})."
+            )
+        rare = min(drawn, key=lambda value: drawn[value])
+        if drawn[rare] < _FEWEST_PER_CLASS:
+            raise InputError(
+                f"Class {rare} of the scribbles has {drawn[rare]} px: draw at least {_FEWEST_PER_CLASS} of each."
+            )
+        return drawn
+
+    def _negative(self) -> str:
+        """Name the negative values that are drawn, for a message."""
+        if self.plane.dtype.kind != "i":
+            return ""
+        below: set[int] = set()
+        for window in bands(self.plane.shape):
+            values = self.plane.read(window)
+            below.update(map(int, np.unique(values[(values < 0) & self.section.read_mask(window)])))
+        if not below:
+            return ""
+        named = ", ".join(map(str, sorted(below)[:_MOST_NAMED])) + (", ..." if len(below) > _MOST_NAMED else "")
+        return f", and so are negative values, of which there are {named}: draw with 1 to 254"
 
 
 def _names(values: Sequence[int], meaning: Mapping[int, str] | None) -> tuple[str, ...]:
@@ -124,30 +158,35 @@ def _names(values: Sequence[int], meaning: Mapping[int, str] | None) -> tuple[st
     return names
 
 
-def _choose(drawn: NDArray[np.int64], values: Sequence[int], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return an image of class indices, -1 where a pixel is not used; at most `_MOST_PER_CLASS` of each."""
-    chosen = np.full(drawn.size, -1, np.int64)
-    for index, value in enumerate(values):
-        places = np.flatnonzero(drawn == value)
-        taken = places if places.size <= _MOST_PER_CLASS else rng.choice(places, _MOST_PER_CLASS, replace=False)
-        chosen[taken] = index
-    return chosen.reshape(drawn.shape)
+def _choose(counts: Mapping[int, int], rng: np.random.Generator) -> dict[int, NDArray[np.int64]]:
+    """Return which pixels of each value are used, as sorted ranks among those of the value in reading order."""
+    return {
+        value: np.arange(count)
+        if count <= _MOST_PER_CLASS
+        else np.sort(rng.choice(count, _MOST_PER_CLASS, replace=False))
+        for value, count in counts.items()
+    }
 
 
-def _table(features: Features, chosen: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Read the features (N, F) and classes (N,) of the chosen pixels, band by band."""
+def _table(
+    features: Features, drawn: _Drawn, chosen: Mapping[int, NDArray[np.int64]]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Read the features (N, F) and class indices (N,) of the chosen pixels, band by band."""
     parts, classes = [], []
-    for window in _bands(chosen.shape):
-        use = chosen[window.slices] >= 0
+    before = dict.fromkeys(chosen, 0)
+    for window in bands(drawn.plane.shape):
+        values = drawn.read(window)
+        index = np.full(values.shape, -1, np.int8)
+        for number, (value, ranks) in enumerate(chosen.items()):
+            places = np.flatnonzero(values == value)
+            low, high = np.searchsorted(ranks, (before[value], before[value] + places.size))
+            index[places[ranks[low:high] - before[value]]] = number
+            before[value] += places.size
+        use = index >= 0
         if use.any():
-            parts.append(features.read(window)[:, use].T)
-            classes.append(chosen[window.slices][use])
+            parts.append(features.read(window).reshape(-1, use.size)[:, use].T)
+            classes.append(index[use].astype(np.int64))
     return np.concatenate(parts), np.concatenate(classes)
-
-
-def _bands(shape: tuple[int, ...]) -> Iterator[Window]:
-    height = max(1, _BAND_PX // shape[1])
-    return (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))
 
 
 def _grow(table: NDArray[np.float32], classes: NDArray[np.int64], seed: int) -> RandomForestClassifier:

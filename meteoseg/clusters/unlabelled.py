@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.clusters.classes import MOST_CLASSES, Features, Floats, by_pixels, select_channels
+from meteoseg.clusters.classes import MOST_CLASSES, Features, Floats, bands, by_pixels, select_channels
 from meteoseg.errors import InputError, UnknownNameError
 from meteoseg.grid import Window
 from meteoseg.sampling import sample_pixels
@@ -29,13 +30,20 @@ MOST_BY_BIC = 12
 _SAMPLE_PX = {"kmeans": 200_000, "gmm": 30_000, "nmf": 30_000}
 _FEWEST_PER_CLASS = 20
 _STARTS = 4
+_MOST_NAMED = 5
+#: Sweeps of the unmixing of a pixel, and pixels that are unmixed at a time (they fit into the cache).
+_SWEEPS = 100
+_BLOCK_PX = 8192
 #: Counting noise of the square root of counts, one sd (Bartlett, 1936); a cluster is not taken to be narrower.
 _NOISE_SD = 0.5
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """Fitted clusters, the most common first; `predict` maps (N, F) scaled features to (N,) indices of `names`."""
+    """Fitted clusters, the most common of the sample first.
+
+    `predict` maps (N, F) scaled features to (N,) indices of `names`.
+    """
 
     names: tuple[str, ...]
     description: str
@@ -60,7 +68,7 @@ def fit_clusters(
     every channel, so that one of noise alone weighs little; what is not counts is scaled to the median sd of those that
     are. NMF (Lee & Seung, 1999, doi:10.1038/44565) unmixes the counts themselves, each channel divided by the root of
     its mean, which is the best scaling for Poisson noise (Keenan & Kotula, 2004, doi:10.1002/sia.1657); a pixel belongs
-    to the component that gives most of its counts.
+    to the component that gives most of its counts. Negative values count as 0 there, in the sample and outside it.
 
     Parameters
     ----------
@@ -72,7 +80,7 @@ def fit_clusters(
     Raises
     ------
     UnknownNameError : no such method.
-    InputError : too many classes, too few pixels, or negative values for ``nmf``.
+    InputError : too many classes, too few pixels, or pixels that are all alike.
     """
     if method not in METHODS:
         raise UnknownNameError.of("method", method, METHODS)
@@ -80,20 +88,50 @@ def fit_clusters(
         raise InputError(f"{classes} classes are not possible: give 2 to {MOST_CLASSES}.")
     features = Features(select_channels(source), plain=method == "nmf")
     sample = _sample(features, method, classes or DEFAULT_CLASSES)
+    _require_contrast(features, sample)
     centre, scale = _scaling(sample, method, features)
     scaled = (sample - centre) / scale
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         predict, how = _FITS[method](scaled, classes, seed)
-    notes = tuple(dict.fromkeys(_told(str(warning.message)) for warning in caught))
+    notes = _remarks([str(warning.message) for warning in caught])
+    if method == "nmf":
+        notes += _note_on_negatives(features.stack)
     order = np.argsort(-np.bincount(predict(scaled), minlength=how.classes), kind="stable")
     rank = np.argsort(order)
     names = tuple(f"{how.word} {number}" for number in range(1, how.classes + 1))
     return Clusters(names, how.text, notes, features, centre, scale, lambda values: rank[predict(values)])
 
 
-def _told(message: str) -> str:
-    return f"The fit of the clusters remarks: {' '.join(message.split()).rstrip('.')}."
+def _remarks(messages: Sequence[str]) -> tuple[str, ...]:
+    """Put the remarks of the fit in words; of those that differ in their numbers only, the first."""
+    kinds: dict[str, str] = {}
+    for message in messages:
+        text = " ".join(message.split()).rstrip(".")
+        kinds.setdefault(re.sub(r"[\d.]+", "", text), f"The fit of the clusters remarks: {text}.")
+    return tuple(kinds.values())
+
+
+def _require_contrast(features: Features, sample: Table) -> None:
+    """Raise InputError where no channel differs between the pixels of a sample (N, F)."""
+    if (sample == sample[0]).all():
+        names = features.stack.names
+        what = ", ".join(f"'{name}'" for name in names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+        raise InputError(
+            f"There is nothing to sort by: all pixels have the same values of {what}. Name other channels with --use."
+        )
+
+
+def _note_on_negatives(stack: Stack) -> tuple[str, ...]:
+    """Tell how many values inside the mask are below 0, and of which channels: NMF counts them as 0."""
+    found = np.zeros(len(stack.names), np.int64)
+    for window in bands(stack.shape):
+        inside = stack.section.read_mask(window)
+        found += np.array([np.count_nonzero((plane < 0) & inside) for plane in stack.read(window)])
+    if not found.any():
+        return ()
+    named = ", ".join(f"{name}: {number}" for name, number in zip(stack.names, found, strict=True) if number)
+    return (f"NMF needs values of 0 or more: {found.sum()} negative values count as 0 ({named}).",)
 
 
 @dataclass(frozen=True)
@@ -124,9 +162,6 @@ def _scaling(sample: Table, method: str, features: Features) -> tuple[Table, Tab
         are_counts = np.array(features.are_counts())
         scale = np.where(are_counts, 1.0, sd / (np.median(sd[are_counts]) if are_counts.any() else 1.0))
         return sample.mean(axis=0, dtype=np.float64).astype(np.float32), scale.astype(np.float32)
-    if sample.min() < 0:
-        name = features.stack.names[int(sample.min(axis=0).argmin())]
-        raise InputError(f"Unmixing needs values of 0 or more and '{name}' has negative ones: choose kmeans or gmm.")
     mean = sample.mean(axis=0, dtype=np.float64)
     return np.zeros(sample.shape[1], np.float32), np.sqrt(np.where(mean > 0, mean, 1)).astype(np.float32)
 
@@ -163,12 +198,44 @@ def _fit_nmf(sample: Table, classes: int | None, seed: int) -> tuple[Predict, _H
             "fewer."
         )
     fitted = NMF(n_classes, init="nndsvda", random_state=seed, max_iter=400).fit(sample)
-    signal = fitted.components_.sum(axis=1)
+    components = fitted.components_[fitted.components_.any(axis=1)].astype(np.float64)
+    signal = components.sum(axis=1)
 
     def predict(values: Floats) -> NDArray[Any]:
-        return np.asarray((fitted.transform(values) * signal).argmax(axis=1))
+        return np.asarray((unmix(values, components) * signal[:, None]).argmax(axis=0))
 
-    return predict, _How(n_classes, "component", f"non-negative unmixing (NMF), {n_classes} components")
+    how = _How(len(components), "component", f"non-negative unmixing (NMF), {len(components)} components")
+    return predict, how
+
+
+def unmix(values: NDArray[np.floating[Any]], components: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the amounts (K, N), 0 or more, of components (K, F) that fit the pixels (N, F) with least squares.
+
+    Coordinate descent (Cichocki & Phan, 2009, doi:10.1587/transfun.E92.A.708) of a fixed number of sweeps, in which
+    each pixel goes through the same sums whatever its neighbours: a stop that depends on all pixels of a band, or a
+    matrix product, whose rounding depends on its size, would let the amounts depend on the bands.
+    """
+    gram = components @ components.T
+    amounts = np.zeros((len(components), len(values)))
+    for start in range(0, len(values), _BLOCK_PX):
+        part = slice(start, start + _BLOCK_PX)
+        planes = np.ascontiguousarray(values[part].T, np.float64)
+        target = [_weighted(planes, component) for component in components]
+        block = np.zeros((len(components), planes.shape[1]))
+        for _ in range(_SWEEPS):
+            for index, row in enumerate(gram):
+                step = (target[index] - _weighted(block, row)) / row[index]
+                np.maximum(block[index] + step, 0, out=block[index])
+        amounts[:, part] = block
+    return amounts
+
+
+def _weighted(planes: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weighted sum of planes (K, N), added up in the same order for every pixel."""
+    total: NDArray[np.float64] = planes[0] * weights[0]
+    for plane, weight in zip(planes[1:], weights[1:], strict=True):
+        total += plane * weight
+    return total
 
 
 _FITS: dict[str, Callable[[Table, int | None, int], tuple[Predict, _How]]] = {

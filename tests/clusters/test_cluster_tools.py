@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 
-from meteoseg.clusters import fit_clusters, grow_forest, legend_of, read_rules
+from meteoseg.clusters import classes, fit_clusters, grow_forest, legend_of, read_rules, unlabelled
+from meteoseg.clusters import forest as forest_module
 from meteoseg.clusters.classes import Features
 from meteoseg.errors import ChannelError, InputError, ShapeMismatchError, UnknownNameError
 from meteoseg.grid import Window
 from meteoseg.legend import default_legend
-from meteoseg.section import Section
+from meteoseg.section import ArrayPlane, Section
 
 SHAPE = (60, 90)
 #: Mean counts of three materials in three maps, and a channel of noise alone.
@@ -52,6 +56,29 @@ def test_windows_equal_the_whole_and_a_seed_repeats(method):
     assert np.array_equal(fit_clusters(section, method, classes=3, seed=2).draw(section.window), whole)
 
 
+def test_unmixing_a_pixel_is_least_squares_whatever_is_unmixed_with_it():
+    rng = np.random.default_rng(8)
+    components, pixels = rng.random((4, 6)) ** 4, rng.poisson(3, (9000, 6)).astype(np.float32)
+    amounts = unlabelled.unmix(pixels, components)
+    exact = np.array([nnls(components.T, pixel)[0] for pixel in pixels[:300]])
+    np.testing.assert_allclose(amounts[:, :300].T, exact, atol=1e-4)
+    parts = [unlabelled.unmix(pixels[start : start + 301], components) for start in range(0, 9000, 301)]
+    assert np.array_equal(np.concatenate(parts, axis=1), amounts)
+
+
+def test_labels_of_nmf_do_not_depend_on_the_bands():
+    rng = np.random.default_rng(5)
+    spectra = rng.gamma(0.6, 8, (6, 8))
+    bright = np.where(np.arange(80) < 40, 1, 30)[:, None, None]
+    amounts = rng.dirichlet(np.full(6, 0.5), (80, 130)) * bright
+    counts = rng.poisson(amounts @ spectra)
+    names = ("Mg", "Al", "Si", "P", "S", "Ca", "Ti", "Fe")
+    section = Section.from_arrays("A", dict(zip(names, np.moveaxis(counts, 2, 0), strict=True)))
+    tool = fit_clusters(section, "nmf", classes=6)
+    bands = [tool.draw(Window(row, 0, 1, 130)) for row in range(80)]
+    assert np.array_equal(np.concatenate(bands), tool.draw(section.window))
+
+
 def test_bic_chooses_the_number_of_materials():
     section, truth = painted()
     tool = fit_clusters(section, "gmm", seed=1)
@@ -80,6 +107,41 @@ def test_expressions_are_sorted_by_and_masked_pixels_not_fitted():
     assert agreement(found[:, :70], truth[:, :70]) > 0.99
 
 
+def test_negative_values_count_as_0_for_nmf_in_the_sample_and_outside_it(monkeypatch):
+    section, _ = painted()
+    maps = {name: section.read([name])[0].astype(np.float32) for name in section.channel_names}
+    clipped = fit_clusters(Section.from_arrays("A", maps), "nmf", classes=2)
+    assert clipped.notes == ()
+    below = {name: plane.copy() for name, plane in maps.items()}
+    below["P"][maps["P"] == 0] = -3
+    number = np.count_nonzero(maps["P"] == 0)
+    signed = fit_clusters(Section.from_arrays("A", below), "nmf", classes=2)
+    assert signed.notes == (f"NMF needs values of 0 or more: {number} negative values count as 0 (P: {number}).",)
+    assert np.array_equal(signed.draw(section.window), clipped.draw(section.window))
+    monkeypatch.setitem(unlabelled._SAMPLE_PX, "nmf", 900)
+    for row in (0, 3):  # in the sample, outside it
+        far = {name: plane.copy() for name, plane in maps.items()}
+        far["P"][row] = -2.5
+        tool = fit_clusters(Section.from_arrays("A", far), "nmf", classes=2)
+        assert tool.draw(section.window).min() == 1
+        assert "90 negative values count as 0 (P: 90)" in " ".join(tool.notes)
+
+
+@pytest.mark.parametrize("method", ["kmeans", "gmm", "nmf"])
+def test_pixels_that_are_all_alike_are_refused(method):
+    section, _ = painted()
+    with pytest.raises(InputError, match="nothing to sort by: all pixels have the same values of 'Mg - Mg'"):
+        fit_clusters(section.select(["Mg - Mg"]), method)
+
+
+def test_remarks_that_differ_in_numbers_only_are_told_once():
+    row, col = np.mgrid[:30, :40]
+    section = Section.from_arrays("A", {"Fe": (row + col) % 2, "Mg": np.ones((30, 40))})
+    notes = fit_clusters(section, "gmm").notes
+    assert len(notes) == 1
+    assert "Number of distinct clusters (2)" in notes[0]
+
+
 def test_bad_wishes_are_refused():
     section, _ = painted()
     with pytest.raises(UnknownNameError, match="Did you mean 'kmeans'"):
@@ -88,8 +150,6 @@ def test_bad_wishes_are_refused():
         fit_clusters(section, classes=1)
     with pytest.raises(InputError, match="7 components cannot be unmixed from 4 channels"):
         fit_clusters(section, "nmf", classes=7)
-    with pytest.raises(InputError, match="Unmixing needs values of 0 or more and 'Fe - Mg'"):
-        fit_clusters(section.select(["Fe - Mg", "S"]), "nmf", classes=2)
     small = section.part(Window(0, 0, 6, 8))
     with pytest.raises(InputError, match="has 48 pixels to fit 8 classes to"):
         fit_clusters(small)
@@ -134,6 +194,47 @@ def test_scribbles_that_do_not_fit_are_refused():
         grow_forest(section, drawn, meaning={5: "a", 6: "b", 7: "c", 9: "x"})
     with pytest.raises(InputError, match="Two values of the scribbles are called 'a'"):
         grow_forest(section, drawn, meaning={5: "a", 6: "a", 7: "c"})
+
+
+def test_negative_scribbles_are_named():
+    section, truth = painted()
+    with pytest.raises(InputError, match=r"hold 0 classes .* values, of which there are -3, -2, -1: draw with"):
+        grow_forest(section, truth.astype(np.int16) - 3)
+    with pytest.raises(InputError, match=r"hold 0 classes inside the mask: draw 2 to 100 \(0 and 255 are unlabelled\)"):
+        grow_forest(section, np.zeros(SHAPE, np.int16))
+
+
+def test_scribbles_are_read_in_bands_which_change_nothing(monkeypatch):
+    section, truth = painted()
+    drawn = scribbles(truth)
+    monkeypatch.setattr(forest_module, "_MOST_PER_CLASS", 60)
+    whole = grow_forest(section, drawn, seed=4)
+    monkeypatch.setattr(classes, "_BAND_PX", 5 * SHAPE[1])
+    heights = []
+
+    class Watched(ArrayPlane):
+        def read(self, window):
+            heights.append(window.height)
+            return super().read(window)
+
+    banded = grow_forest(section, Watched(drawn), seed=4)
+    assert max(heights) == 5
+    assert banded.notes == whole.notes
+    assert "of its 180 drawn pixels" in whole.notes[0]
+    assert np.array_equal(banded.draw(section.window), whole.draw(section.window))
+
+
+def test_a_forest_takes_little_memory_beside_the_features_of_a_band():
+    rng = np.random.default_rng(1)
+    shape = (3000, 2000)
+    section = Section.from_arrays("A", {"Fe": rng.integers(0, 200, shape, np.uint8)})
+    drawn = np.ones(shape, np.uint8)
+    drawn[:, ::2] = 2
+    tracemalloc.start()
+    grow_forest(section, drawn, seed=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * drawn.size
 
 
 def test_features_of_a_window_equal_those_of_the_whole():

@@ -1,6 +1,6 @@
 """Speed of the phases from chemistry: exhaustive and quick search, one core and all, in one run.
 
-    python benchmarks/minerals_speed.py [--repeats 5] [--size-px 700 1400]
+    python benchmarks/minerals_speed.py [--repeats 5] [--size-px 700 1400] [--phases 25]
 
 A simulated section (LL 3.2, 12 elements, microprobe counts) is classified several times. Printed are, best and median
 of the repeats: megapixels per second of CPU time and of wall clock; the share of pixels named otherwise than by the
@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from meteoseg.minerals import Calibration, ChannelResponse, PhaseClassifier
 from meteoseg.minerals.likelihood import score
 from meteoseg.minerals.parallel import cores_at_hand
+from meteoseg.minerals.templates import load_templates
 from meteoseg.simulate import simulate_section
 from meteoseg.simulate.recipe import simulation_rules
 
@@ -38,6 +39,15 @@ def simulated_calibration() -> Calibration:
             for name, value in wds["sensitivity"].items()
         }
     )
+
+
+def likeliest(count: int) -> tuple[str, ...]:
+    """Return the phases of the highest priors."""
+    templates = load_templates(ELEMENTS)
+    highest = {name: -np.inf for name in templates.phases}
+    for phase, prior in zip(templates.phase_of, templates.log_prior, strict=True):
+        highest[templates.phases[phase]] = max(highest[templates.phases[phase]], prior)
+    return tuple(sorted(highest, key=lambda name: -highest[name])[:count])
 
 
 def timed(name: str, work: Callable[[], object], pixels: int, repeats: int) -> None:
@@ -60,12 +70,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size-px", type=int, nargs=2, default=(700, 1400), metavar=("ROWS", "COLS"))
+    parser.add_argument("--phases", type=int, help="compare the likeliest so many phases (default: all)")
     options = parser.parse_args()
     rows, cols = options.size_px
     size_mm = (cols * PIXEL_UM / 1000, rows * PIXEL_UM / 1000)
     section = simulate_section("LL", size_mm=size_mm, pixel_size_um=PIXEL_UM, seed=1, channels=ELEMENTS).section
     values = section.read()
-    classifier = PhaseClassifier.from_calibration(simulated_calibration(), ELEMENTS)
+    phases = None if options.phases is None else likeliest(options.phases)
+    classifier = PhaseClassifier.from_calibration(simulated_calibration(), ELEMENTS, phases=phases)
     search, flat, pixels = classifier.search, values.reshape(len(values), -1), rows * cols
     print(f"{pixels / 1e6:.2f} Mpx, {len(ELEMENTS)} elements, {len(classifier.templates.phases)} phases, "
           f"{len(search.moments.mean)} templates and mixtures, {cores_at_hand()} cores")  # fmt: skip

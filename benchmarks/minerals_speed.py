@@ -23,7 +23,7 @@ from meteoseg.minerals.likelihood import score
 from meteoseg.minerals.parallel import cores_at_hand
 from meteoseg.minerals.templates import load_templates
 from meteoseg.simulate import simulate_section
-from meteoseg.simulate.recipe import simulation_rules
+from meteoseg.simulate.recipe import microprobe_responses
 
 ELEMENTS = ("Na", "Mg", "Al", "Si", "P", "S", "K", "Ca", "Ti", "Cr", "Fe", "Ni")
 PIXEL_UM = 2.0
@@ -31,13 +31,8 @@ PIXEL_UM = 2.0
 
 def simulated_calibration() -> Calibration:
     """Return the calibration of the simulated microprobe."""
-    wds = simulation_rules()["wds"]
-    busy = wds["dead_time_us"] / (wds["dwell_ms"] * 1000)
     return Calibration(
-        {
-            name: ChannelResponse(value, *wds["background"][name], busy, name in wds["censored"], 0.03)
-            for name, value in wds["sensitivity"].items()
-        }
+        {name: ChannelResponse(**values, relative_sd=0.03) for name, values in microprobe_responses().items()}
     )
 
 

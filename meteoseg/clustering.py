@@ -20,7 +20,7 @@ from meteoseg.clusters.classes import bands
 from meteoseg.clusters.forest import UNLABELLED
 from meteoseg.errors import InputError, UnknownNameError
 from meteoseg.io import BandWriter, check_values, open_labels, open_section, read_labels
-from meteoseg.labelling import empty_field
+from meteoseg.labelling import mapped_pixels
 from meteoseg.legend import Legend, write_legend_csv
 from meteoseg.measure import LABEL_FILES, LEGEND_CSV, MODES_CSV, RUN_JSON, LabelLayers, write_json, write_tables
 from meteoseg.output import complete_or_absent, output_folder
@@ -208,8 +208,7 @@ def _draw(section: Section, tool: PixelClasses, table: NDArray[np.uint8], labels
     shape = (len(section.channel_names), kinds)
     tally = _Tally(np.zeros(kinds, np.int64), np.zeros(shape), np.zeros(shape, np.int64))
     for window in bands(section.shape):
-        inside = section.read_mask(window)
-        inside &= ~empty_field(lambda w: section.read(window=w), window, section.shape)
+        inside, _ = mapped_pixels(section, window)
         if not inside.any():
             continue
         found = tool.draw(window)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+#: Pixels of a row band.
+BAND_PX = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,15 @@ class Window:
         if row >= row_end or col >= col_end:
             return None
         return Window(row, col, row_end - row, col_end - col)
+
+
+def row_bands(shape: tuple[int, ...], band_px: int = BAND_PX) -> Iterator[Window]:
+    """Yield full-width windows of about `band_px` pixels, top to bottom.
+
+    Examples
+    --------
+    >>> [window.height for window in row_bands((5, 10), 20)]
+    [2, 2, 1]
+    """
+    height = max(1, band_px // max(1, shape[1]))
+    return (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))

@@ -16,6 +16,7 @@ from meteoseg.instances import separate_objects
 from meteoseg.legend import HOLE, OUTSIDE, Legend
 from meteoseg.objects import equivalent_diameter
 from meteoseg.resample import Regrid
+from meteoseg.section import Section
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating[Any]]
@@ -54,6 +55,13 @@ def empty_field(read: Callable[[Window], FloatArray], window: Window, shape: tup
     solid = ndi.binary_dilation(core, np.ones((EMPTY_FIELD_PX, EMPTY_FIELD_PX))) & blank
     grown = ndi.binary_dilation(solid, _EIGHT, iterations=EMPTY_FIELD_PX // 2, mask=blank)
     return np.asarray(grown[window.within(outer)])
+
+
+def mapped_pixels(section: Section, window: Window) -> tuple[BoolArray, int]:
+    """Return which pixels (H, W) of a full-width `window` are section, and how many inside its mask are unmapped."""
+    inside = section.read_mask(window)
+    empty = empty_field(lambda w: section.read(window=w), window, section.shape)
+    return inside & ~empty, int(np.count_nonzero(empty & inside))
 
 
 def wide_holes(is_hole: BoolArray) -> BoolArray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.errors import InputError
-from meteoseg.grid import Window
+from meteoseg.grid import BAND_PX, Window, row_bands
 from meteoseg.io import BandWriter
 from meteoseg.measure import CHEMISTRY_CSV, GRAINS_CSV
 from meteoseg.minerals.chemistry import MineralChemistry
@@ -19,7 +20,7 @@ from meteoseg.minerals.chemistrytable import chemistry_table
 from meteoseg.minerals.choose import ChemicalPhases
 from meteoseg.minerals.solutions import chemistry_rules
 from meteoseg.section import Section
-from meteoseg.segmenting import BAND_PX, LabelImages, row_bands
+from meteoseg.segmenting import LabelImages
 
 #: Said where nothing of this can be measured.
 WHY_NOT = "No mineral chemistry: it needs counts with standards (--standards) or maps in weight percent."
@@ -53,17 +54,19 @@ def write_chemistry(section: Section, labels: LabelImages, phases: ChemicalPhase
     chemistry = MineralChemistry.of(classifier.response, classifier.channels, classifier.legend)
     mapped = [quantity.name for quantity in chemistry.quantities if quantity.mapped]
     maps = {name: folder / f"{name}.ome.tif" for name in mapped}
-    writers = _Writers.open(section, folder, mapped)
     collector = chemistry.collector()
-    try:
+    with ExitStack() as files:
+        writers = {
+            name: [files.enter_context(_writer(section, folder, part)) for part in (name, f"{name}_sd")]
+            for name in mapped
+        }
         for window in row_bands(section.shape, BAND_PX // 4):
             band = _read_band(section, chemistry, window, labels.phases, labels.chondrules)
-            writers.write(chemistry.maps(band.values, band.phases[band.inner]))
+            made = chemistry.maps(band.values, band.phases[band.inner])
+            for name, pair in writers.items():
+                for writer, plane in zip(pair, made[name], strict=True):
+                    writer.write(shortened(plane))
             chemistry.gather(collector, band.values, band.phases, band.objects, halo=band.halo)
-    except BaseException:
-        writers.abort()
-        raise
-    writers.close()
     grains = chemistry.grain_table(collector.finish())
     table = chemistry_table(grains, chondrules=labels.chondrules is not None)
     grains.to_csv(folder / GRAINS_CSV, index=False, float_format="%.6g")
@@ -103,37 +106,9 @@ def _read_band(
     )
 
 
-@dataclass(frozen=True)
-class _Writers:
-    """Two files per quantity: the value and its sd."""
-
-    files: Mapping[str, tuple[BandWriter, BandWriter]]
-
-    @classmethod
-    def open(cls, section: Section, folder: Path, names: Sequence[str]) -> _Writers:
-        def writer(name: str) -> BandWriter:
-            path, size = folder / f"{name}.ome.tif", section.pixel_size_um
-            return BandWriter(path, section.shape, np.float32, pixel_size_um=size, name=name)
-
-        return cls({name: (writer(name), writer(f"{name}_sd")) for name in names})
-
-    def write(self, made: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]) -> None:
-        """Append a band to every file."""
-        for name, pair in self.files.items():
-            for file, plane in zip(pair, made[name], strict=True):
-                file.write(shortened(plane))
-
-    def close(self) -> None:
-        """Finish all files."""
-        for pair in self.files.values():
-            for file in pair:
-                file.close()
-
-    def abort(self) -> None:
-        """Remove all unfinished files."""
-        for pair in self.files.values():
-            for file in pair:
-                file.abort()
+def _writer(section: Section, folder: Path, name: str) -> BandWriter:
+    path, size = folder / f"{name}.ome.tif", section.pixel_size_um
+    return BandWriter(path, section.shape, np.float32, pixel_size_um=size, name=name)
 
 
 def shortened(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from meteoseg.classify import Classification
 from meteoseg.elements import BSE
 from meteoseg.errors import InputError, PixelSizeError
+from meteoseg.grid import row_bands
 from meteoseg.illustrate import chemistry_pictures, pictures
 from meteoseg.inference import Inputs, Runner
 from meteoseg.io import BandWriter, check_values, open_section, read_labels
@@ -47,7 +48,7 @@ from meteoseg.provenance import Steps, environment, input_hashes, now, peak_memo
 from meteoseg.report.page import ChannelFact, ReportContent, SectionFacts, write_report
 from meteoseg.report.tables import format_chemistry, format_classification, format_modes, format_objects_summary
 from meteoseg.section import ArrayPlane, Section, Stack
-from meteoseg.segmenting import LabelImages, PhaseMaker, Scratch, Segmenter, row_bands
+from meteoseg.segmenting import LabelImages, PhaseMaker, Scratch, Segmenter
 
 DEFAULT_MODEL = "chondrite"
 REPORT_HTML = "report.html"

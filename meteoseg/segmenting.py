@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meteoseg.certainty import Calibration, Certainty, top_of_logits, top_of_shares
-from meteoseg.grid import Window
+from meteoseg.grid import BAND_PX, Window, row_bands
 from meteoseg.inference import Runner, describe_grid
-from meteoseg.labelling import ComponentMaps, empty_field, make_component_maps, settle_objects, wide_holes
+from meteoseg.labelling import ComponentMaps, make_component_maps, mapped_pixels, settle_objects, wide_holes
 from meteoseg.legend import HOLE, OUTSIDE, UNCLASSIFIED, default_legend
 from meteoseg.models import Model, Network
 from meteoseg.resample import Regrid
@@ -22,8 +22,6 @@ from meteoseg.section import Section
 
 #: Probabilities on a network's own grid: network -> layer -> (K, h, w).
 CoarseMaps = dict[str, dict[str, NDArray[np.float16]]]
-#: Pixels of a row band.
-BAND_PX = 2_000_000
 #: Chondrules of fewer pixels across are outlined badly; this many are enough (docs/guide.md).
 FEW_PX, ENOUGH_PX = 10.0, 16.0
 #: Maps are finer than a grid where its pixels are this many times as large.
@@ -93,18 +91,6 @@ class LabelImages:
     certainty: dict[str, Certainty] = field(default_factory=dict)
 
 
-def row_bands(shape: tuple[int, int], band_px: int = BAND_PX) -> Iterator[Window]:
-    """Yield full-width windows of about `band_px` pixels, top to bottom.
-
-    Examples
-    --------
-    >>> [window.height for window in row_bands((5, 10), 20)]
-    [2, 2, 1]
-    """
-    height = max(1, band_px // shape[1])
-    return (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))
-
-
 def _mount_as_hole(values: NDArray[np.float32], classes: Sequence[str]) -> NDArray[np.float32]:
     """Give `hole` the value of `outside` where that is the largest: both are epoxy, parted by place alone.
 
@@ -164,10 +150,8 @@ class Segmenter:
         section = self.section
         n_empty = 0
         for window in row_bands(section.shape):
-            inside = section.read_mask(window)
-            empty = empty_field(lambda w: section.read(window=w), window, section.shape)
-            n_empty += int(np.count_nonzero(empty & inside))
-            labels.inside[window.slices] = inside & ~empty
+            labels.inside[window.slices], unmapped = mapped_pixels(section, window)
+            n_empty += unmapped
         if n_empty:
             labels.notes.append(
                 f"{n_empty} pixels in solid areas of zeros in all channels are unmapped fields: outside."

@@ -24,7 +24,7 @@ from meteoseg.minerals.grains import GrainSums
 from meteoseg.minerals.standards import calibrate
 from meteoseg.simulate.detector import Detector, measure
 from meteoseg.simulate.materials import paint
-from meteoseg.simulate.recipe import simulation_rules
+from meteoseg.simulate.recipe import microprobe_responses
 
 NAMES = ("Mg", "Al", "Si", "P", "S", "Ca", "Ti", "Cr", "Fe", "Ni")
 PAIR = ("Mg", "Fe")
@@ -66,13 +66,9 @@ def poisson(data: Path) -> pd.DataFrame:
 
 def simulated_calibration() -> Calibration:
     """Return what the simulator's microprobe is, gain errors apart."""
-    rules = simulation_rules()["wds"]
-    tau = rules["dead_time_us"] / (rules["dwell_ms"] * 1000)
-    return Calibration({
-        name: ChannelResponse(rules["sensitivity"][name], *rules["background"][name], tau, name in rules["censored"],
-                              0.03)
-        for name in NAMES
-    })  # fmt: skip
+    return Calibration(
+        {name: ChannelResponse(**values, relative_sd=0.03) for name, values in microprobe_responses().items()}
+    )
 
 
 def scene(seed: int) -> np.ndarray:

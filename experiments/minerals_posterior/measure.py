@@ -22,7 +22,7 @@ from meteoseg.minerals import Calibration, ChannelResponse, ClassifierSettings, 
 from meteoseg.minerals.likelihood import softmax
 from meteoseg.minerals.templates import load_templates
 from meteoseg.simulate import SimulatedSection, simulate_section
-from meteoseg.simulate.recipe import simulation_rules
+from meteoseg.simulate.recipe import microprobe_responses
 
 ELEMENTS = ("Mg", "Al", "Si", "P", "S", "Ca", "Ti", "Cr", "Fe", "Ni")
 #: group, type, weathering, um per pixel, seed
@@ -37,13 +37,8 @@ UNLABELLED = 255
 
 
 def simulated_calibration() -> Calibration:
-    wds = simulation_rules()["wds"]
-    busy = wds["dead_time_us"] / (wds["dwell_ms"] * 1000)
     return Calibration(
-        {
-            name: ChannelResponse(value, *wds["background"][name], busy, name in wds["censored"], 0.03)
-            for name, value in wds["sensitivity"].items()
-        }
+        {name: ChannelResponse(**values, relative_sd=0.03) for name, values in microprobe_responses().items()}
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from meteoseg.errors import InputError
-from meteoseg.grid import Window
+from meteoseg.grid import Window, row_bands
 from meteoseg.legend import OUTSIDE, UNCLASSIFIED, Label, Legend, default_legend
 from meteoseg.section import Section, Stack
 
@@ -95,8 +95,7 @@ def select_channels(source: Section | Stack) -> Stack:
 
 def bands(shape: tuple[int, ...]) -> Iterator[Window]:
     """Return windows of whole rows that cover (H, W), of about a million pixels each, so that memory stays bounded."""
-    height = max(1, _BAND_PX // shape[1])
-    return (Window(row, 0, min(height, shape[0] - row), shape[1]) for row in range(0, shape[0], height))
+    return row_bands(shape, _BAND_PX)
 
 
 def by_pixels(

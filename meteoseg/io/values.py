@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meteoseg.errors import InputError
-from meteoseg.grid import Window
+from meteoseg.grid import row_bands
 from meteoseg.section import Channel, Section
 
 #: An 8-bit map with more of its pixels at 255 than this has lost its bright end.
@@ -68,22 +67,16 @@ def check_values(section: Section) -> tuple[str, ...]:
     tallies = {name: _tally(channel) for name, channel in section.channels.items()}
     if all(tally.is_all_zero for tally in tallies.values()):
         raise InputError(f"All maps of '{section.name}' are zero everywhere: check the export.")
-    if not any(section.read_mask(window).any() for window in _bands(section.shape)):
+    if not any(section.read_mask(window).any() for window in row_bands(section.shape, _BAND_PX)):
         raise InputError(f"The mask of '{section.name}' leaves no pixel: mend it, or use --no-mask to ignore it.")
     return tuple(line for name, tally in tallies.items() for line in _report(section.channels[name], tally))
 
 
 def _tally(channel: Channel) -> _Tally:
     tally = _Tally()
-    for window in _bands(channel.plane.shape):
+    for window in row_bands(channel.plane.shape, _BAND_PX):
         tally.add(channel.plane.read(window))
     return tally
-
-
-def _bands(shape: tuple[int, int]) -> Iterator[Window]:
-    rows, cols = shape
-    band = max(1, _BAND_PX // max(1, cols))
-    return (Window(row, 0, min(band, rows - row), cols) for row in range(0, rows, band))
 
 
 def _report(channel: Channel, tally: _Tally) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 from meteoseg.minerals.alpha import Array
 from meteoseg.minerals.calibration import Calibration
 from meteoseg.minerals.likelihood import Response
-from meteoseg.minerals.standards import uncensored_mean
+from meteoseg.minerals.measured import uncensored_mean
 
 #: A counter never loses more than this part of its time.
 _MOST_DEAD = 0.9

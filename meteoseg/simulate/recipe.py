@@ -93,6 +93,22 @@ def simulation_rules() -> Mapping[str, Any]:
     return tomllib.loads(resources.files("meteoseg").joinpath("rules/simulation.toml").read_text(encoding="utf-8"))
 
 
+def microprobe_responses() -> dict[str, dict[str, Any]]:
+    """Return, by element, what `meteoseg.minerals.ChannelResponse` calls the settings of the simulated microprobe."""
+    wds = simulation_rules()["wds"]
+    dead_time = wds["dead_time_us"] / (wds["dwell_ms"] * 1000)
+    return {
+        name: {
+            "sensitivity": sensitivity,
+            "background": wds["background"][name][0],
+            "background_per_z": wds["background"][name][1],
+            "dead_time": dead_time,
+            "ones_missing": name in wds["censored"],
+        }
+        for name, sensitivity in wds["sensitivity"].items()
+    }
+
+
 def simulated_groups() -> tuple[str, ...]:
     """Names of the groups that can be simulated."""
     return tuple(simulation_rules()["groups"])

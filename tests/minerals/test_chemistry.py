@@ -20,7 +20,7 @@ from meteoseg.minerals.solutions import SolutionTable, solutions_for
 from meteoseg.section import Section
 from meteoseg.simulate.detector import Detector, measure
 from meteoseg.simulate.materials import paint
-from meteoseg.simulate.recipe import simulation_rules
+from meteoseg.simulate.recipe import microprobe_responses
 
 NAMES = ("Mg", "Al", "Si", "P", "S", "Ca", "Ti", "Cr", "Fe", "Ni")
 LEGEND = default_legend("phases")
@@ -171,13 +171,9 @@ def painted_grains(seed):
 
 
 def test_fa_of_50_px_grains_is_within_2_mol_pct_on_simulated_maps_of_ten_elements():
-    rules = simulation_rules()["wds"]
-    tau = rules["dead_time_us"] / (rules["dwell_ms"] * 1000)
-    known = Calibration({
-        name: ChannelResponse(rules["sensitivity"][name], *rules["background"][name], tau, name in rules["censored"],
-                              0.03)
-        for name in NAMES
-    })  # fmt: skip
+    known = Calibration(
+        {name: ChannelResponse(**values, relative_sd=0.03) for name, values in microprobe_responses().items()}
+    )
     errors = []
     for seed in range(2):
         values = painted_grains(seed)

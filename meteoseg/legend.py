@@ -18,6 +18,7 @@ LAYERS = ("phases", "components")
 OUTSIDE = "outside"
 HOLE = "hole"
 UNCLASSIFIED = "unclassified"
+MATRIX = "fine-grained matrix"
 #: Classes of the layer phases that are no minerals: they are always there.
 NO_MINERALS = (OUTSIDE, HOLE, UNCLASSIFIED)
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from meteoseg.certainty import Calibration, Certainty, top_of_logits, top_of_shares
 from meteoseg.grid import BAND_PX, Window, row_bands
-from meteoseg.inference import Runner, describe_grid
+from meteoseg.inference import Runner, describe_grid, softmax
 from meteoseg.labelling import ComponentMaps, make_component_maps, mapped_pixels, settle_objects, wide_holes
-from meteoseg.legend import HOLE, OUTSIDE, UNCLASSIFIED, default_legend
+from meteoseg.legend import HOLE, MATRIX, OUTSIDE, UNCLASSIFIED, default_legend
 from meteoseg.models import Model, Network
 from meteoseg.resample import Regrid
 from meteoseg.section import Section
@@ -56,8 +56,12 @@ class PhaseMaker(Protocol):
     def notes(self) -> tuple[str, ...]:
         """Remarks for the report."""
 
-    def identify(self, section: Section, window: Window) -> FoundPhases:
-        """Return what the pixels of a window are."""
+    @property
+    def takes_texture(self) -> bool:
+        """Whether the probability of fine-grained matrix by its texture, as a network sees it, is of use."""
+
+    def identify(self, section: Section, window: Window, texture: NDArray[np.float32] | None = None) -> FoundPhases:
+        """Return what the pixels of a window are; `texture` (H, W) is that probability."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ class Segmenter:
     ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
         """Yield windows of the section's own grid with their phase ids."""
         if self.phase_maker is not None:
-            yield from self._chemical_phases(self.phase_maker, labels)
+            yield from self._chemical_phases(self.phase_maker, network, coarse, labels)
         elif network is not None:
             classes = network.card.phase_classes
             ids = np.array([default_legend("phases")[name].id for name in classes], np.uint8)
@@ -178,18 +182,33 @@ class Segmenter:
                 unsure = (top < least) | (lead < least_lead)
                 yield window, np.where(unsure, default_legend("phases")[UNCLASSIFIED].id, ids[best])
 
-    def _chemical_phases(self, maker: PhaseMaker, labels: LabelImages) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+    def _chemical_phases(
+        self, maker: PhaseMaker, network: Network | None, coarse: CoarseMaps, labels: LabelImages
+    ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
         """Yield windows with their phase ids from the chemistry; keep probabilities and mixtures where asked for."""
         labels.notes.extend(maker.notes)
         keep = self._keeper("phases", None, labels)
         if self.keep_probabilities:
             labels.mixtures = self.scratch.array("mixtures", np.bool_)
-        for window in row_bands(self.section.shape):
-            found, inside = maker.identify(self.section, window), labels.inside[window.slices]
+        for window, texture in self._matrix_texture(maker, network, coarse, labels):
+            found, inside = maker.identify(self.section, window, texture), labels.inside[window.slices]
             keep(window, found.probability, inside & (found.probability > 0))
             if labels.mixtures is not None:
                 labels.mixtures[window.slices] = found.mixed & inside
             yield window, found.labels
+
+    def _matrix_texture(
+        self, maker: PhaseMaker, network: Network | None, coarse: CoarseMaps, labels: LabelImages
+    ) -> Iterator[tuple[Window, NDArray[np.float32] | None]]:
+        """Yield windows with the probability of fine-grained matrix that the network of the phases gives, if any."""
+        if network is None or not maker.takes_texture or MATRIX not in network.card.phase_classes:
+            yield from ((window, None) for window in row_bands(self.section.shape))
+            return
+        labels.notes.append(f"Fine-grained matrix is named by its composition and its texture ('{network.card.name}').")
+        plane = network.card.phase_classes.index(MATRIX)
+        temperature = np.float32(self.runner.temperature(network.card, "phases"))
+        for window, values, are_logits in self._phase_values(network, coarse, labels):
+            yield window, (softmax(values / temperature) if are_logits else values)[plane]
 
     def _best_phases(
         self, network: Network, coarse: CoarseMaps, labels: LabelImages
@@ -198,23 +217,36 @@ class Segmenter:
 
         `outside` is not chosen here, other evidence decides it. On another grid the lead is not known: infinite.
         """
-        grid = self._grid(network, labels)
-        width = self.section.shape[1]
         classes = network.card.phase_classes
         excluded = [index for index, name in enumerate(classes) if name == OUTSIDE]
-        if grid.step == (1.0, 1.0) and "components" not in network.card.layers:
-            temperature = self.runner.temperature(network.card, "phases")
-            for row, logits in self.runner.bands(network, grid):
-                window = Window(row, 0, logits["phases"].shape[1], width)
-                values = _mount_as_hole(np.asarray(logits["phases"], np.float32), classes)
+        temperature = self.runner.temperature(network.card, "phases")
+        for window, values, are_logits in self._phase_values(network, coarse, labels):
+            values = _mount_as_hole(values, classes)
+            if are_logits:
                 yield window, *top_of_logits(values, temperature, excluded)
+            else:
+                best, top = top_of_shares(values, excluded)
+                yield window, best, top, np.full_like(top, np.inf)
+
+    def _phase_values(
+        self, network: Network, coarse: CoarseMaps, labels: LabelImages
+    ) -> Iterator[tuple[Window, NDArray[np.float32], bool]]:
+        """Yield windows of the section's own grid with values (K, h, W), and whether these are logits or shares.
+
+        Logits come from a network that runs on that grid and delivers phases alone.
+        """
+        grid = self._grid(network, labels)
+        width = self.section.shape[1]
+        if grid.step == (1.0, 1.0) and "components" not in network.card.layers:
+            for row, logits in self.runner.bands(network, grid):
+                values = np.asarray(logits["phases"], np.float32)
+                yield Window(row, 0, values.shape[1], width), values, True
             return
         coarse[network.card.name] = self.runner.probabilities(network, grid)
         shares, back = coarse[network.card.name]["phases"], grid.inverse()
         for window in row_bands(self.section.shape, BAND_PX // 4):
             share = back.read(lambda w: shares[(slice(None), *w.slices)], window)
-            best, top = top_of_shares(_mount_as_hole(np.asarray(share, np.float32), classes), excluded)
-            yield window, best, top, np.full_like(top, np.inf)
+            yield window, np.asarray(share, np.float32), False
 
     def _keeper(
         self, layer: str, calibration: Calibration | None, labels: LabelImages

@@ -70,3 +70,8 @@ def test_networks_know_no_mixtures(section, tiny_model):
     result = ms.segment(section, model=tiny_model, probabilities=True)
     assert (result.folder / PROBABILITY_FILES["phases"]).exists()
     assert not (result.folder / MIXTURES_FILE).exists()
+
+
+def test_a_network_of_minerals_has_its_say_on_matrix(section, calibration_file, tiny_model):
+    result = ms.segment(section, model=tiny_model, standards=calibration_file)
+    assert any("composition and its texture" in note for note in result.run["notes"])

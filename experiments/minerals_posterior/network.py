@@ -1,13 +1,15 @@
-"""Phases of simulated counts from chemistry, from the network, and from the product of both.
+"""Phases of simulated counts from chemistry, from the network, and from both joined in several ways.
 
-    python experiments/minerals_posterior/network.py
+    python experiments/minerals_posterior/network.py [--seed N]
 
-The sections, channels and scores of ``measure.py accuracy``: share of right pixels off boundaries / of all. In the
-product the network's log-probability counts half or whole.
+The sections, channels and scores of ``measure.py accuracy``: share of right pixels off boundaries / of all. Joined, as
+``meteoseg segment`` does: the network's say on fine-grained matrix alone. In the product the network's log-probability
+counts half or whole. `--seed` is added to the seeds of the sections.
 """
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +17,7 @@ from measure import ELEMENTS, LEGEND, SECTIONS, judged, merged, simulate, simula
 from numpy.typing import NDArray
 
 from meteoseg.inference import Inputs, Runner, choose_grid
+from meteoseg.legend import MATRIX
 from meteoseg.minerals import PhaseClassifier, refine_gains
 from meteoseg.models import load_model
 from meteoseg.section import Section
@@ -40,13 +43,17 @@ def network_shares(section: Section) -> tuple[NDArray[np.float16], tuple[str, ..
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    more = parser.parse_args().seed
     n_ids = max(LEGEND.ids) + 1
-    for group, *rest in SECTIONS:
-        made, values = simulate(group, *rest)
+    for group, type_, weathering, um, seed in SECTIONS:
+        made, values = simulate(group, type_, weathering, um, seed + more)
         classifier = PhaseClassifier.from_calibration(simulated_calibration(), ELEMENTS)
         classifier = refine_gains(classifier, values, ELEMENTS).classifier
         chemistry = by_id(classifier.posterior(values, ELEMENTS), classifier.templates.phases, n_ids)
-        network = by_id(*network_shares(made.section), n_ids)
+        shares, names = network_shares(made.section)
+        network, matrix = by_id(shares, names, n_ids), shares[names.index(MATRIX)].astype(np.float32)
         logs = {
             "chemistry": np.log(chemistry + FLOOR["chemistry"]),
             "network": np.log(network + FLOOR["network"]),
@@ -63,6 +70,8 @@ def main() -> None:
             scored[LEGEND["outside"].id] = -np.inf
             right = merged(scored.argmax(axis=0).astype(np.uint8)) == truth
             scores.append(f"{name} {right[off].mean():.3f} / {right[known].mean():.3f}")
+        right = merged(classifier.identify(values, ELEMENTS, texture=matrix).labels) == truth
+        scores.append(f"joined {right[off].mean():.3f} / {right[known].mean():.3f}")
         print(group, ", ".join(scores), flush=True)
 
 

@@ -133,6 +133,13 @@ class Calibration:
         """Relative sd of the sensitivities (C,)."""
         return np.array([self.channels[name].relative_sd for name in channels])
 
+    def systematic_sds(self, true_counts: Array, channels: tuple[str, ...]) -> Array:
+        """Sd (T, C) of the mean stored counts that background and dead time leave, for true mean counts (T, C)."""
+        background = np.array([self.channels[name].background_sd for name in channels])
+        dead_time_sd = np.array([self.channels[name].dead_time_sd for name in channels])
+        dead_time = np.array([self.channels[name].dead_time for name in channels])
+        return np.hypot(background, dead_time_sd * (true_counts / (1 + true_counts * dead_time)) ** 2)
+
     def recorded(self, true_counts: Array, channels: tuple[str, ...]) -> tuple[Array, Array]:
         """Mean and variance of the stored counts (T, C) for true mean counts (T, C).
 

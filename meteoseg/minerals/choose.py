@@ -37,6 +37,11 @@ class ChemicalPhases:
     description: str
     notes: tuple[str, ...] = ()
 
+    @property
+    def takes_texture(self) -> bool:
+        """Whether `identify` can make use of the texture of fine-grained matrix."""
+        return self.classifier.knows_matrix
+
     def draw(self, section: Section, window: Window) -> NDArray[np.uint8]:
         """Return the phase ids (H, W) of a window, the same as in the whole map.
 
@@ -44,16 +49,27 @@ class ChemicalPhases:
         """
         return self.identify(section, window).labels
 
-    def identify(self, section: Section, window: Window) -> Identified:
-        """Return phase ids, their probabilities and which pixels are mixtures, like `draw`."""
+    def identify(self, section: Section, window: Window, texture: NDArray[np.float32] | None = None) -> Identified:
+        """Return phase ids, their probabilities and which pixels are mixtures, like `draw`.
+
+        `texture` (H, W) of the window is the probability of fine-grained matrix by its texture, if that is known.
+        """
         found = Identified.empty(window.shape)
         box = _masked_box(section, window)
         if box is not None:
             outer = box.padded(REACH_PX, section.shape)
             names = self.classifier.channels
-            there = self.classifier.identify(section.read(names, outer), names)
+            known = None if texture is None else _spread(texture[box.within(window)], box.within(outer), outer.shape)
+            there = self.classifier.identify(section.read(names, outer), names, texture=known)
             found.paste(there, at=box.within(window), taken=box.within(outer))
         return found
+
+
+def _spread(values: NDArray[np.float32], at: tuple[slice, slice], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Put `values` into an array of `shape`; what lies around them is not used."""
+    out = np.zeros(shape, np.float32)
+    out[at] = values
+    return out
 
 
 def _masked_box(section: Section, window: Window) -> Window | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from meteoseg.errors import ChannelError
 from meteoseg.grid import Window
-from meteoseg.legend import UNCLASSIFIED, Legend, default_legend
+from meteoseg.legend import MATRIX, UNCLASSIFIED, Legend, default_legend
 from meteoseg.legendedit import LegendEdit, NewPhase
 from meteoseg.minerals.alpha import ELEMENTS
 from meteoseg.minerals.calibration import FEWEST_CHANNELS, Calibration
@@ -29,6 +29,7 @@ from meteoseg.minerals.rejection import misfit_bound
 from meteoseg.minerals.search import Search
 from meteoseg.minerals.smoothing import REACH_PX, smooth_posterior
 from meteoseg.minerals.templates import Templates, load_templates, new_phase_notes
+from meteoseg.minerals.texture import weigh_texture
 
 _POINTS_NOTE = (
     "Adjacent pixels are unrelated, as in a table of point analyses: each was named by itself, without its neighbours."
@@ -198,7 +199,12 @@ class PhaseClassifier:
         return found.labels, found.probability
 
     def identify(
-        self, values: NDArray[np.float32], channel_names: Sequence[str], *, threads: int | None = None
+        self,
+        values: NDArray[np.float32],
+        channel_names: Sequence[str],
+        *,
+        texture: Floats | None = None,
+        threads: int | None = None,
     ) -> Identified:
         """Name the phase of each pixel, tile by tile.
 
@@ -206,6 +212,8 @@ class PhaseClassifier:
         ----------
         values : (C, H, W) counts or wt%, as the classifier was made for; NaN counts as 0.
         channel_names : names of the C planes; all of `channels` must be among them.
+        texture : (H, W), probability of fine-grained matrix by its texture (0-1), as a network sees it, to be weighed
+            with the counts (`texture.weigh_texture`); None: the counts alone.
         threads : tiles at work at a time; None: one per core, at most OMP_NUM_THREADS.
 
         Raises
@@ -215,22 +223,28 @@ class PhaseClassifier:
         planes = self.select(values, channel_names)
         result = Identified.empty(planes.shape[1:])
         ids, unclassified = self._phase_ids(), self.legend[UNCLASSIFIED].id
-        pure, bound = self.search.moments.pure, self.misfit_bound
+        pure, phase_of = self.search.moments.pure, self.search.moments.phase_of
+        bound, matrix = self.misfit_bound, self._matrix
 
         def work(tile: Window) -> None:
-            part, at = self._work_on(planes, tile), tile.slices
+            part, at = self._work_on(planes, tile, texture), tile.slices
             top = part.posterior.max(axis=0)
             best = first_highest(part.posterior.reshape(len(part.phases), -1), top.ravel()).reshape(tile.shape)
-            unfit = part.misfit > bound
-            result.labels[at] = np.where(unfit, unclassified, ids[part.phases[best]])
+            unfit, named = part.misfit > bound, part.phases[best]
+            result.labels[at] = np.where(unfit, unclassified, ids[named])
             result.probability[at] = np.where(unfit, 0, top)
-            result.mixed[at] = ~pure[part.template] & ~unfit
+            result.mixed[at] = ~pure[part.template] & ~unfit & ((named != matrix) | (phase_of[part.template] == matrix))
 
         over_tiles(result.labels.shape, work, threads=threads)
         return result
 
     def posterior(
-        self, values: NDArray[np.float32], channel_names: Sequence[str], *, threads: int | None = None
+        self,
+        values: NDArray[np.float32],
+        channel_names: Sequence[str],
+        *,
+        texture: Floats | None = None,
+        threads: int | None = None,
     ) -> Floats:
         """Posterior probability of every phase of `templates.phases`: (K, H, W) float32, sum 1 over K.
 
@@ -244,7 +258,7 @@ class PhaseClassifier:
         result = np.zeros((len(self.templates.phases), *planes.shape[1:]), np.float32)
 
         def work(tile: Window) -> None:
-            part = self._work_on(planes, tile)
+            part = self._work_on(planes, tile, texture)
             for phase, shares in zip(part.phases, part.posterior, strict=True):
                 result[phase][tile.slices] = shares
 
@@ -263,20 +277,34 @@ class PhaseClassifier:
             return self.settings.largest_misfit
         return misfit_bound(self.search, self.settings.lost_share, counts=isinstance(self.response, Calibration))
 
-    def _work_on(self, planes: Floats, tile: Window) -> _Part:
-        """Identify the pixels of a tile; its neighbours within the reach of the smoothing have their say."""
+    def _work_on(self, planes: Floats, tile: Window, texture: Floats | None) -> _Part:
+        """Identify the pixels of a tile; neighbours within the reach of the smoothing, and texture, have their say."""
         outer = tile.padded(REACH_PX, planes.shape[1:])
         found = self.search.find(planes[:, *outer.slices].reshape(len(planes), -1))
         likely = np.flatnonzero(found.log_likelihood.max(axis=1) > -np.inf)
         logits = found.log_likelihood[likely].reshape(-1, *outer.shape)
         posterior = smooth_posterior(logits, coupling=self.settings.coupling)
         inner = tile.within(outer)
+        posterior = np.ascontiguousarray(posterior[:, *inner])
+        matrix = np.flatnonzero(likely == self._matrix)
+        if texture is not None and matrix.size:
+            weigh_texture(posterior, int(matrix[0]), texture[tile.slices])
         return _Part(
             likely,
-            np.ascontiguousarray(posterior[:, *inner]),
+            posterior,
             found.best.reshape(outer.shape)[inner],
             found.misfit.reshape(outer.shape)[inner],
         )
+
+    @property
+    def knows_matrix(self) -> bool:
+        """Whether texture has a say: fine-grained matrix is among the phases, and pixels have neighbours."""
+        return self._matrix >= 0 and self.settings.coupling > 0
+
+    @property
+    def _matrix(self) -> int:
+        phases = self.templates.phases
+        return phases.index(MATRIX) if MATRIX in phases else -1
 
     def _phase_ids(self) -> NDArray[np.uint8]:
         return np.array([self.legend[name].id for name in self.templates.phases], np.uint8)

@@ -35,6 +35,9 @@ class Response(Protocol):
     def relative_sds(self, channels: tuple[str, ...]) -> Array:
         """Relative uncertainty of the scale of each channel (C,)."""
 
+    def systematic_sds(self, true_counts: Array, channels: tuple[str, ...]) -> Array:
+        """Uncertainty of the mean stored values (T, C) from background and dead time."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -65,7 +68,7 @@ def template_moments(
     """Mean and variance of the stored values of every template and mixture.
 
     The variance adds to counting noise the spread of the composition (`rel_sd`, `minor_sd_wt_pct`), the
-    uncertainty of the sensitivities, and `stray_wt_pct` of every element from beyond the grain.
+    uncertainty of sensitivities, background and dead time, and `stray_wt_pct` of every element from beyond the grain.
     """
     compositions = templates.compositions_wt_pct
     net = response.net_counts(compositions, channels)
@@ -74,7 +77,7 @@ def template_moments(
     per_wt = response.net_counts(np.eye(len(ELEMENTS))[columns] * 1.0, channels).diagonal()
     relative = templates.rel_sd[:, None] ** 2 + response.relative_sds(channels) ** 2
     minor = templates.minor_sd_wt_pct[:, columns] ** 2 + stray_wt_pct**2
-    spread = net**2 * relative + minor * per_wt**2
+    spread = net**2 * relative + minor * per_wt**2 + response.systematic_sds(true, channels) ** 2
 
     first, second = templates.mixtures.T
     part = templates.fractions[:, None]

@@ -46,6 +46,10 @@ class QuantifiedResponse:
         noise = np.array([self.noise_wt_pct[name] for name in channels])
         return true_counts, noise**2 * (1 + true_counts / 5)
 
+    def systematic_sds(self, true_counts: Array, channels: tuple[str, ...]) -> Array:
+        """Zero: neither background nor dead time is left."""
+        return np.zeros_like(true_counts)
+
     def relative_sds(self, channels: tuple[str, ...]) -> Array:
         """Relative error of quantification (C,)."""
         return np.full(len(channels), self.relative_sd)

@@ -121,9 +121,9 @@ def test_only_what_the_mask_leaves_is_looked_at(window):
     seen = []
 
     class Spy(PhaseClassifier):
-        def identify(self, values, channel_names, *, threads=None):
+        def identify(self, values, channel_names, **options):
             seen.append(values.shape[1:])
-            return super().identify(values, channel_names, threads=threads)
+            return super().identify(values, channel_names, **options)
 
     classifier = Spy.from_calibration(CALIBRATION, NAMES)
     whole = classifier.classify(values, NAMES)[0]

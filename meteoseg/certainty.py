@@ -169,32 +169,6 @@ def threshold(values: FloatArray, is_right: BoolArray, *, lost: float) -> float:
     return float(np.quantile(right, lost)) if right.size else 0.0
 
 
-def top_of_logits(
-    logits: NDArray[np.float32], temperature: float, excluded: Sequence[int] = ()
-) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]:
-    """Return the most probable class, its probability and its logit margin, (H, W) each, from logits (K, H, W).
-
-    Classes in `excluded` take no part. The margin is the best logit less the mean of all. `logits` are overwritten.
-
-    Examples
-    --------
-    >>> best, top, lead = top_of_logits(np.log(np.array([[8.0], [1.0], [3.0]], np.float32)), 1.0, [0])
-    >>> best.tolist(), top.round(2).tolist(), lead.round(2).astype(str).tolist()
-    ([2], [0.75], ['0.55'])
-    """
-    mean = logits.sum(axis=0)
-    for plane in excluded:
-        mean -= logits[plane]
-    mean /= len(logits) - len(excluded)
-    logits[list(excluded)] = -np.inf
-    best = logits.argmax(axis=0)
-    highest = np.take_along_axis(logits, best[None], axis=0)
-    logits -= highest
-    logits /= temperature
-    np.exp(logits, out=logits)
-    return best, np.asarray(1 / logits.sum(axis=0), np.float32), np.asarray(highest[0] - mean, np.float32)
-
-
 def top_of_shares(
     share: NDArray[np.float32], excluded: Sequence[int] = ()
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

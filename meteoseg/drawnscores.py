@@ -60,7 +60,7 @@ def _segment(model: Model, section: Section, window: Window, scratch: Path) -> t
     outer = window.padded(2 * card.margin_px, section.shape)
     if card.canonical:
         # The part is normalised like the whole section.
-        inputs.reader(card)
+        inputs.fit(card)
         part = section.part(outer)
         if choose_grid(card, part).step == choose_grid(card, section).step:
             section, inputs = part, Inputs(part, inputs.normalisations)

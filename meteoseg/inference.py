@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from meteoseg.certainty import Calibration, lowest_thresholds, nearest_calibration
-from meteoseg.channels import Normalisation, canonical_input, fit_normalisation
+from meteoseg.channels import ABSENT, Normalisation, fit_normalisation
 from meteoseg.errors import ChannelError, PixelSizeError
 from meteoseg.expressions import parse_expression
 from meteoseg.grid import Window
 from meteoseg.models import ModelCard, Network, NetworkCard
-from meteoseg.predict import predict_bands
+from meteoseg.predict import Read, predict_tiles
 from meteoseg.resample import Regrid
 from meteoseg.section import Section, Stack
 
 FloatArray = NDArray[np.floating[Any]]
-Read = Callable[[Window], NDArray[np.float32]]
 
 #: A section whose shorter side has fewer coarse pixels than this is run on a finer grid.
 SMALL_SIDE_PX = 256
@@ -55,15 +57,20 @@ class Inputs:
                     f"'{self.section.name}' has {', '.join(self.section.channel_names)}. Name files with --channels."
                 )
 
-    def reader(self, network: NetworkCard) -> Read:
-        """Return the function that reads normalised input (C, H, W) of a window of the section's own grid."""
+    def reader(self, network: NetworkCard, grid: Regrid) -> Read:
+        """Return the function that gives the normalised input planes (h, w) of a window of `grid`, one by one."""
+        stack, fitted = self._stack(network), self.fit(network)
+        if stack is None:
+            return partial(_canonical_planes, self.section, fitted, network.channels, grid)
+        read_stack = stack.read
+        return lambda window: grid.read(lambda own: fitted.apply(read_stack(own)), window)
+
+    def fit(self, network: NetworkCard) -> Normalisation:
+        """Return the normalisation of the channels that a network takes, fitted to the whole section once."""
         stack = self._stack(network)
         if stack is None:
-            present = tuple(name for name in network.channels if name in self.section.channels)
-            normalisation = self._fit(self.section, present)
-            return lambda window: canonical_input(self.section, normalisation, window, network.channels)
-        fitted, read_stack = self._fit(stack, network.channels), stack.read
-        return lambda window: fitted.apply(read_stack(window))
+            return self._fit(self.section, tuple(name for name in network.channels if name in self.section.channels))
+        return self._fit(stack, network.channels)
 
     def _stack(self, network: NetworkCard) -> Stack | None:
         """Return what a network reads; None for the canonical channels."""
@@ -169,42 +176,86 @@ class Runner:
         """Whether a network is averaged over the flips and rotations of each window."""
         return card.um_per_px is not None if self.tta is None else self.tta
 
-    def bands(self, network: Network, grid: Regrid) -> Iterator[tuple[int, dict[str, FloatArray]]]:
-        """Yield (first row, {layer: logits (K, h, W)}) of the network's grid, top to bottom."""
-        read_own = self.inputs.reader(network.card)
-        own_grid = grid.step == (1.0, 1.0)
-        read: Read = read_own if own_grid else (lambda window: grid.read(read_own, window))
-        yield from predict_bands(network, read, grid.target, tta=self.averages(network.card), progress=self.progress)
+    def tiles(self, network: Network, grid: Regrid) -> Iterator[tuple[Window, dict[str, Tensor]]]:
+        """Yield windows of the network's grid with {layer: logits (K, h, w)}, every pixel once, top to bottom."""
+        card = network.card
+        read = self.inputs.reader(card, grid)
+        for window, logits in predict_tiles(
+            network, read, grid.target, tta=self.averages(card), progress=self.progress
+        ):
+            yield window, dict(zip(card.widths, torch.split(logits, list(card.widths.values())), strict=True))
 
     def probabilities(self, network: Network, grid: Regrid) -> dict[str, NDArray[np.float16]]:
         """Return {layer: (K, H, W) calibrated probabilities} of the network's whole grid in half precision."""
         out = {layer: np.zeros((width, *grid.target), np.float16) for layer, width in network.card.widths.items()}
-        for row, logits in self.bands(network, grid):
-            for layer, values in logits.items():
-                temperature = self.temperature(network.card, layer)
-                share = sigmoid(values) if layer == "distance" else softmax(values / np.float32(temperature))
-                out[layer][:, row : row + values.shape[1]] = share
+        for window, layers in self.tiles(network, grid):
+            for layer, logits in layers.items():
+                values = logits.float()
+                share = values.sigmoid() if layer == "distance" else self._softmax(network.card, layer, values)
+                out[layer][:, *window.slices] = share.numpy()
         return out
 
+    def best(
+        self, network: Network, grid: Regrid, layer: str, *, excluded: Sequence[int] = (), merged: Mapping[int, int]
+    ) -> Iterator[tuple[Window, NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]]:
+        """Yield windows of the network's grid with the best class of a layer, its probability and its lead, (h, w).
 
-def softmax(logits: FloatArray) -> NDArray[np.float32]:
-    """Turn logits (K, ...) into probabilities that sum to 1 over the first axis.
+        See `best_of_logits`.
+        """
+        temperature = self.temperature(network.card, layer)
+        for window, layers in self.tiles(network, grid):
+            found = best_of_logits(layers[layer], temperature, excluded=excluded, merged=merged)
+            yield window, *found
+
+    def share(
+        self, network: Network, grid: Regrid, layer: str, plane: int
+    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        """Yield windows of the network's grid with the probability of one class of a layer (h, W)."""
+        for window, layers in self.tiles(network, grid):
+            yield window, self._softmax(network.card, layer, layers[layer].float())[plane].numpy()
+
+    def _softmax(self, card: NetworkCard, layer: str, logits: Tensor) -> Tensor:
+        return torch.softmax(logits / self.temperature(card, layer), dim=0)
+
+
+def _canonical_planes(
+    section: Section, fitted: Normalisation, names: Sequence[str], grid: Regrid, window: Window
+) -> Iterator[NDArray[np.float32] | float]:
+    """Give the normalised channels `names` of a window of `grid` one by one; a number for those that are absent."""
+    for name in names:
+        if name in section.channels:
+            yield grid.read(partial(_normalised, section, fitted.only([name])), window)[0]
+        else:
+            yield ABSENT
+
+
+def _normalised(section: Section, fitted: Normalisation, window: Window) -> NDArray[np.float32]:
+    return fitted.apply(section.read(fitted.names, window))
+
+
+def best_of_logits(
+    logits: Tensor, temperature: float, *, excluded: Sequence[int] = (), merged: Mapping[int, int] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the most probable class, its probability and its lead, (H, W) each, from logits (K, H, W).
+
+    Classes in `excluded` take no part. `merged` {to: from} first gives `to` the logit of `from` where that is the
+    largest of all. The lead is the best logit less the mean of all.
 
     Examples
     --------
-    >>> softmax(np.log(np.array([1.0, 3.0]))).tolist()
-    [0.25, 0.75]
+    >>> logits = torch.tensor([[8.0], [1.0], [3.0]]).log()[:, :, None]
+    >>> best, top, lead = best_of_logits(logits, 1.0, excluded=[0])
+    >>> best.tolist(), top.round(2).tolist(), lead.round(2).astype(str).tolist()
+    ([[2]], [[0.75]], [['0.55']])
     """
-    shifted = np.exp(logits - logits.max(axis=0), dtype=np.float32)
-    return np.asarray(shifted / shifted.sum(axis=0), np.float32)
-
-
-def sigmoid(logits: FloatArray) -> NDArray[np.float32]:
-    """Turn logits into probabilities.
-
-    Examples
-    --------
-    >>> sigmoid(np.array([0.0, -200.0])).tolist()
-    [0.5, 0.0]
-    """
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
+    values = logits.movedim(0, -1).float().contiguous()
+    for to, source in (merged or {}).items():
+        largest = values[..., source] >= values.amax(dim=-1)
+        values[..., to] = torch.where(largest, values[..., source], values[..., to])
+    if excluded:
+        values = values[..., [plane for plane in range(values.shape[-1]) if plane not in excluded]]
+    highest, place = values.max(dim=-1)
+    lead = highest - values.mean(dim=-1)
+    top = 1 / values.sub_(highest[..., None]).div_(temperature).exp_().sum(dim=-1)
+    chosen = np.delete(np.arange(logits.shape[0], dtype=np.uint8), list(excluded))
+    return chosen[place.numpy()], top.numpy(), lead.numpy()

@@ -109,6 +109,8 @@ class Regrid:
 
         A plane of one value, such as that of an absent channel, keeps it exactly.
         """
+        if self.step == (1.0, 1.0):
+            return np.asarray(read_source(window), np.float32)
         rows = self._weights[0][window.row : window.row_end]
         cols = self._weights[1][window.col : window.col_end]
         row_span, col_span = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.certainty import Calibration, Certainty, top_of_logits, top_of_shares
+from meteoseg.certainty import Calibration, Certainty, top_of_shares
 from meteoseg.grid import BAND_PX, Window, row_bands
-from meteoseg.inference import Runner, describe_grid, softmax
+from meteoseg.inference import Runner, describe_grid
 from meteoseg.labelling import ComponentMaps, make_component_maps, mapped_pixels, settle_objects, wide_holes
 from meteoseg.legend import HOLE, MATRIX, OUTSIDE, UNCLASSIFIED, default_legend
 from meteoseg.models import Model, Network
@@ -93,17 +93,6 @@ class LabelImages:
     notes: list[str] = field(default_factory=list)
     probabilities: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     certainty: dict[str, Certainty] = field(default_factory=dict)
-
-
-def _mount_as_hole(values: NDArray[np.float32], classes: Sequence[str]) -> NDArray[np.float32]:
-    """Give `hole` the value of `outside` where that is the largest: both are epoxy, parted by place alone.
-
-    `values` (K, H, W), of `classes`, are changed in place.
-    """
-    if {OUTSIDE, HOLE} <= set(classes):
-        mount, hole = values[classes.index(OUTSIDE)], values[classes.index(HOLE)]
-        np.copyto(hole, mount, where=mount >= values.max(axis=0))
-    return values
 
 
 @dataclass(frozen=True)
@@ -205,48 +194,44 @@ class Segmenter:
             yield from ((window, None) for window in row_bands(self.section.shape))
             return
         labels.notes.append(f"Fine-grained matrix is named by its composition and its texture ('{network.card.name}').")
-        plane = network.card.phase_classes.index(MATRIX)
-        temperature = np.float32(self.runner.temperature(network.card, "phases"))
-        for window, values, are_logits in self._phase_values(network, coarse, labels):
-            yield window, (softmax(values / temperature) if are_logits else values)[plane]
+        grid, plane = self._grid(network, labels), network.card.phase_classes.index(MATRIX)
+        if self._streams(network, grid):
+            yield from self.runner.share(network, grid, "phases", plane)
+            return
+        shares, back = self._coarse_phases(network, grid, coarse), grid.inverse()
+        for window in row_bands(self.section.shape, BAND_PX // 4):
+            yield window, back.read(lambda w: shares[plane : plane + 1, *w.slices], window)[0]
 
     def _best_phases(
         self, network: Network, coarse: CoarseMaps, labels: LabelImages
-    ) -> Iterator[tuple[Window, NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]]:
+    ) -> Iterator[tuple[Window, NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]]:
         """Yield windows of the section's own grid with the best phase, its probability and its lead, (h, W) each.
 
-        `outside` is not chosen here, other evidence decides it. On another grid the lead is not known: infinite.
+        `outside` is not chosen here, other evidence decides it; where it is the largest the pixel is `hole`: both are
+        epoxy, parted by place alone. On another grid the lead is not known: infinite.
         """
-        classes = network.card.phase_classes
+        grid, classes = self._grid(network, labels), network.card.phase_classes
         excluded = [index for index, name in enumerate(classes) if name == OUTSIDE]
-        temperature = self.runner.temperature(network.card, "phases")
-        for window, values, are_logits in self._phase_values(network, coarse, labels):
-            values = _mount_as_hole(values, classes)
-            if are_logits:
-                yield window, *top_of_logits(values, temperature, excluded)
-            else:
-                best, top = top_of_shares(values, excluded)
-                yield window, best, top, np.full_like(top, np.inf)
-
-    def _phase_values(
-        self, network: Network, coarse: CoarseMaps, labels: LabelImages
-    ) -> Iterator[tuple[Window, NDArray[np.float32], bool]]:
-        """Yield windows of the section's own grid with values (K, h, W), and whether these are logits or shares.
-
-        Logits come from a network that runs on that grid and delivers phases alone.
-        """
-        grid = self._grid(network, labels)
-        width = self.section.shape[1]
-        if grid.step == (1.0, 1.0) and "components" not in network.card.layers:
-            for row, logits in self.runner.bands(network, grid):
-                values = np.asarray(logits["phases"], np.float32)
-                yield Window(row, 0, values.shape[1], width), values, True
+        mount = {classes.index(HOLE): classes.index(OUTSIDE)} if {OUTSIDE, HOLE} <= set(classes) else {}
+        if self._streams(network, grid):
+            yield from self.runner.best(network, grid, "phases", excluded=excluded, merged=mount)
             return
-        coarse[network.card.name] = self.runner.probabilities(network, grid)
-        shares, back = coarse[network.card.name]["phases"], grid.inverse()
+        shares, back = self._coarse_phases(network, grid, coarse), grid.inverse()
         for window in row_bands(self.section.shape, BAND_PX // 4):
             share = back.read(lambda w: shares[(slice(None), *w.slices)], window)
-            yield window, np.asarray(share, np.float32), False
+            for to, source in mount.items():
+                np.copyto(share[to], share[source], where=share[source] >= share.max(axis=0))
+            best, top = top_of_shares(share, excluded)
+            yield window, best.astype(np.uint8), top, np.full_like(top, np.inf)
+
+    def _streams(self, network: Network, grid: Regrid) -> bool:
+        """Whether labels can be made tile by tile: the network runs on the section's own grid, for phases alone."""
+        return grid.step == (1.0, 1.0) and "components" not in network.card.layers
+
+    def _coarse_phases(self, network: Network, grid: Regrid, coarse: CoarseMaps) -> NDArray[np.float16]:
+        """Keep the probabilities of all layers of a network on a grid of its own; return those of the phases."""
+        coarse[network.card.name] = self.runner.probabilities(network, grid)
+        return coarse[network.card.name]["phases"]
 
     def _keeper(
         self, layer: str, calibration: Calibration | None, labels: LabelImages

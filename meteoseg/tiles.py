@@ -1,37 +1,70 @@
-"""Plan overlapping windows over a pixel grid; no pixels are touched here."""
+"""Plan windows over a pixel grid and who owns each pixel; no pixels are touched here."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
 
 
-def plan_tiles(shape: tuple[int, int], tile_px: int, overlap_px: int) -> list[list[Window]]:
-    """Cover a grid of `shape` (rows, cols) with square windows, as rows of windows from top to bottom.
+@dataclass(frozen=True)
+class Tile:
+    """A window that is looked at, and the part of it that it owns: every pixel of a grid has one owner."""
 
-    Neighbours overlap by `overlap_px` or more: the last window of a row or column is moved back so that it ends
-    at the border. Along an axis shorter than `tile_px` there is one window of the length of the axis.
+    outer: Window
+    inner: Window
+
+    @property
+    def kept(self) -> tuple[slice, slice]:
+        """Index pair of the owned pixels inside an array that covers `outer`."""
+        return self.inner.within(self.outer)
+
+
+def plan_tiles(
+    shape: tuple[int, int], tile_px: int, margin_px: int, *, tile_rows_px: int | None = None
+) -> list[list[Tile]]:
+    """Cover a grid of `shape` (rows, cols) with tiles, as rows of tiles from top to bottom.
+
+    Tiles lie on a fixed lattice from the upper left corner. What a tile owns is `margin_px` away from its border,
+    except at the border of the grid; the last of a row or column ends with the grid and may be smaller.
+
+    Parameters
+    ----------
+    tile_px : side of a tile; `tile_rows_px` is its height where that is another.
 
     Raises
     ------
-    InputError : an empty grid, or an overlap that is negative or not smaller than the tile.
+    InputError : an empty grid, or a margin that is negative or leaves nothing of the tile.
 
     Examples
     --------
-    >>> [[(w.row, w.col, w.height, w.width) for w in row] for row in plan_tiles((4, 10), 6, 2)]
-    [[(0, 0, 4, 6), (0, 4, 4, 6)]]
+    >>> [(t.outer.col, t.outer.col_end, t.inner.col, t.inner.col_end) for t in plan_tiles((4, 11), 6, 1)[0]]
+    [(0, 6, 0, 5), (4, 10, 5, 9), (8, 11, 9, 11)]
     """
     if min(shape) < 1:
         raise InputError(f"A grid of {shape[0]} x {shape[1]} pixels has nothing to tile.")
-    if not 0 <= overlap_px < tile_px:
-        raise InputError(f"Overlap {overlap_px} px does not fit tiles of {tile_px} px: take 0 to {tile_px - 1}.")
-    height, width = min(tile_px, shape[0]), min(tile_px, shape[1])
+    height = tile_px if tile_rows_px is None else tile_rows_px
+    if not 0 <= 2 * margin_px < min(tile_px, height):
+        most = (min(tile_px, height) - 1) // 2
+        raise InputError(f"Margin {margin_px} px does not fit tiles of {height} x {tile_px} px: take 0 to {most}.")
+    columns = _spans(shape[1], tile_px, margin_px)
     return [
-        [Window(row, col, height, width) for col in _starts(shape[1], tile_px, overlap_px)]
-        for row in _starts(shape[0], tile_px, overlap_px)
+        [Tile(_window(outer_rows, outer_cols), _window(rows, cols)) for outer_cols, cols in columns]
+        for outer_rows, rows in _spans(shape[0], height, margin_px)
     ]
 
 
-def _starts(length: int, tile_px: int, overlap_px: int) -> list[int]:
-    last = length - tile_px
-    return [*range(0, max(0, last), tile_px - overlap_px), max(0, last)]
+def _window(rows: tuple[int, int], cols: tuple[int, int]) -> Window:
+    return Window(rows[0], cols[0], rows[1] - rows[0], cols[1] - cols[0])
+
+
+def _spans(length: int, tile_px: int, margin_px: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Part an axis: (start, end) of the tiles and of what they own."""
+    step = tile_px - 2 * margin_px
+    spans = []
+    for start in range(0, max(1, length - 2 * margin_px), step):
+        end = min(start + tile_px, length)
+        owned = (start + margin_px if start else 0, end - margin_px if end < length else length)
+        spans.append(((start, end), owned))
+    return spans

@@ -12,7 +12,6 @@ from meteoseg.certainty import (
     mean_shares,
     nearest_calibration,
     threshold,
-    top_of_logits,
     top_of_shares,
 )
 from meteoseg.errors import InputError, ShapeMismatchError
@@ -60,25 +59,12 @@ def test_a_threshold_costs_the_stated_share_of_right_pixels() -> None:
     assert threshold(top, np.zeros(5000, bool), lost=0.02) == 0
 
 
-def test_top_class_of_logits_is_that_of_the_softmax_without_the_excluded() -> None:
-    logits = np.random.default_rng(1).normal(0, 3, (5, 7, 9)).astype(np.float32)
-    kept = logits[[0, 1, 3, 4]]
-    share = np.exp(kept / 2) / np.exp(kept / 2).sum(axis=0)
-    best, top, lead = top_of_logits(logits.copy(), 2.0, [2])
-    assert (best == np.array([0, 1, 3, 4])[share.argmax(axis=0)]).all()
-    assert top == pytest.approx(share.max(axis=0), abs=1e-5)
-    assert lead == pytest.approx(kept.max(axis=0) - kept.mean(axis=0), abs=1e-5)
-    shares = np.exp(logits / 2) / np.exp(logits / 2).sum(axis=0)
-    same, also = top_of_shares(shares, [2])
-    assert (same == best).all()
-    assert also == pytest.approx(top, abs=1e-5)
-
-
-def test_lead_tells_what_the_softmax_hides() -> None:
-    known, foreign = np.array([9.0, 1.0, -5.0, -5.0]), np.array([9.0, 1.0, 0.9, 0.9])
-    _, top, lead = top_of_logits(np.stack([known, foreign], axis=1)[..., None].astype(np.float32), 1.0)
-    assert abs(top[0, 0] - top[1, 0]) < 0.001
-    assert lead[0, 0] > lead[1, 0] + 2
+def test_top_class_of_shares_is_the_largest_without_the_excluded() -> None:
+    shares = np.random.default_rng(1).dirichlet(np.ones(5), (7, 9)).transpose(2, 0, 1).astype(np.float32)
+    kept = shares[[0, 1, 3, 4]]
+    best, top = top_of_shares(shares.copy(), [2])
+    assert (best == np.array([0, 1, 3, 4])[kept.argmax(axis=0)]).all()
+    assert top == pytest.approx(kept.max(axis=0) / kept.sum(axis=0), abs=1e-5)
 
 
 def test_the_channels_that_are_most_alike_decide() -> None:

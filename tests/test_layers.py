@@ -18,10 +18,10 @@ LEVELS = {
     name: level
     for level, names in {
         0: "_version errors legend legendedit section grid elements syntax expressions sampling mineraldata",
-        1: "io register channels simulate minerals tiles stitch resample instances labelling objects "
+        1: "io register channels simulate minerals tiles resample instances labelling objects "
         "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
         "evaluate fetch",
-        2: "unet fusion models",
+        2: "unet fusion folded models",
         3: "predict inference train",
         4: "segmenting mineralmaps illustrate pipeline batch drawnscores finetuning clustering",
         5: "console options cli __main__",
@@ -40,6 +40,7 @@ FLOW = {
     "scores": {"metrics"},
     "evaluate": {"io", "measure", "scores", "labeltables"},
     "fusion": {"unet"},
+    "folded": {"unet"},
     "models": {"unet", "fusion"},
     "inference": {"predict"},
     "train": {"predict"},

@@ -4,8 +4,10 @@ import torch
 from torch import nn
 
 from meteoseg import predict
+from meteoseg.channels import ABSENT
+from meteoseg.errors import InputError
 from meteoseg.models import Network, NetworkCard
-from meteoseg.predict import predict_bands, predict_windows
+from meteoseg.predict import predict_tiles, predict_windows
 
 
 def card(**changes):
@@ -20,6 +22,10 @@ def card(**changes):
     return NetworkCard("n", **(values | changes))
 
 
+#: Of the images that a pointwise network saw.
+SHAPES = []
+
+
 class Pointwise(Network):
     """Three fixed combinations of two channels, pixel by pixel."""
 
@@ -28,10 +34,9 @@ class Pointwise(Network):
         self.card = card()
         self.mix = nn.Conv2d(2, 3, 1, bias=False)
         self.mix.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, -1.0]])[:, :, None, None]
-        self.shapes = []
 
     def forward(self, image):
-        self.shapes.append(tuple(image.shape))
+        SHAPES.append(tuple(image.shape))
         return self.mix(image)
 
 
@@ -40,46 +45,101 @@ def _full_precision(monkeypatch):
     monkeypatch.setattr(predict, "fast_bfloat16", lambda: False)
 
 
-def whole(bands):
-    parts = list(bands)
-    assert parts[0][0] == 0
-    return {layer: np.concatenate([part[layer] for _, part in parts], axis=1) for layer in parts[0][1]}
+def whole(tiles, shape, planes=3):
+    """Put tiles together; every pixel must come once."""
+    out, times = np.zeros((planes, *shape), np.float32), np.zeros(shape, int)
+    for window, logits in tiles:
+        out[:, *window.slices] = logits.float().numpy()
+        times[window.slices] += 1
+    assert (times == 1).all()
+    return out
 
 
-@pytest.mark.parametrize("shape", [(150, 97), (20, 200), (5, 7), (64, 64)])
+def reading(image):
+    """Give the planes of windows of an image."""
+    return lambda window: image[:, *window.slices]
+
+
+@pytest.mark.parametrize("shape", [(150, 97), (20, 200), (5, 7), (64, 64), (33, 65)])
 @pytest.mark.parametrize("tta", [False, True])
 def test_pointwise_network_returns_its_combination_on_any_shape(shape, tta):
     image = np.random.default_rng(4).normal(size=(2, *shape)).astype(np.float32)
-    network = Pointwise()
-    out = whole(predict_bands(network, lambda w: image[(slice(None), *w.slices)], shape, tta=tta))
-    np.testing.assert_allclose(out["phases"], image, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(out["distance"][0], image[0] - image[1], rtol=1e-4, atol=1e-5)
-    assert all(height % 32 == width % 32 == 0 for *_, height, width in network.shapes)
+    SHAPES.clear()
+    out = whole(predict_tiles(Pointwise(), reading(image), shape, tta=tta), shape)
+    np.testing.assert_allclose(out[:2], image, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(out[2], image[0] - image[1], rtol=1e-4, atol=1e-5)
+    assert all(height % 32 == width % 32 == 0 for *_, height, width in SHAPES)
 
 
-def test_batches_and_progress_are_as_asked():
-    image = np.zeros((2, 64, 200), np.float32)
-    network, seen = Pointwise(), []
-    bands = predict_bands(
-        network, lambda w: image[(slice(None), *w.slices)], (64, 200), overlap_px=0, batch_size=3,
-        progress=lambda done, total: seen.append((done, total)),
-    )  # fmt: skip
-    whole(bands)
-    assert seen == [(3, 4), (4, 4)]
-    assert [shape[0] for shape in network.shapes] == [3, 1]
+def test_progress_counts_tiles():
+    image, seen = np.zeros((2, 64, 200), np.float32), []
+    tiles = predict_tiles(
+        Pointwise(), reading(image), (64, 200), margin_px=0, progress=lambda done, total: seen.append((done, total))
+    )
+    whole(tiles, (64, 200))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_bands_come_before_the_last_tile_is_read():
-    image = np.zeros((2, 400, 64), np.float32)
-    rows_read = []
+def test_rows_are_read_once_and_one_band_ahead():
+    image, read = np.random.default_rng(1).random((2, 400, 64)).astype(np.float32), []
 
+    def spy(window):
+        read.append((window.row, window.row_end, window.width))
+        return image[:, *window.slices]
+
+    tiles = predict_tiles(Pointwise(), spy, (400, 64), margin_px=8)
+    next(tiles)
+    assert read[-1][1] <= 64 + 48
+    list(tiles)
+    assert [row for row, _, _ in read] == [0, *(end for _, end, _ in read[:-1])]
+    assert read[-1][1] == 400
+    assert {width for *_, width in read} == {64}
+
+
+def test_what_the_reader_raises_reaches_the_caller():
     def read(window):
-        rows_read.append(window.row_end)
-        return image[(slice(None), *window.slices)]
+        if window.row > 0:
+            raise InputError("The map vanished.")
+        return np.zeros((2, *window.shape), np.float32)
 
-    first, _ = next(predict_bands(Pointwise(), read, (400, 64), overlap_px=8))
-    assert first == 0
-    assert max(rows_read) == 64
+    with pytest.raises(InputError, match="vanished"):
+        list(predict_tiles(Pointwise(), read, (400, 64)))
+
+
+def test_absent_channels_may_come_as_a_number():
+    torch.manual_seed(3)
+    network = Network(card(encoder="full-resolution", decoder_channels=(8, 4))).eval()
+    plane = np.random.default_rng(2).random((64, 64)).astype(np.float32)
+    absent = np.full_like(plane, ABSENT)
+    one, other = (
+        whole(predict_tiles(network, lambda _, p=planes: p, (64, 64)), (64, 64))
+        for planes in ([plane, ABSENT], [plane, absent])
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+def test_wide_sections_have_lower_tiles_and_the_same_result(monkeypatch):
+    torch.manual_seed(3)
+    network = Network(card(encoder="full-resolution", decoder_channels=(8, 4), tile_px=256)).eval()
+    image = np.random.default_rng(5).random((2, 300, 352)).astype(np.float32)
+    usual = whole(predict_tiles(network, reading(image), (300, 352)), (300, 352))
+    monkeypatch.setattr(predict, "BAND_BYTES", 1)
+    monkeypatch.setattr(predict, "_LEAST_TILE_ROWS", 96)
+    heights = []
+    lower = whole(
+        predict_tiles(network, lambda w: (heights.append(w.height), image[:, *w.slices])[1], (300, 352)), (300, 352)
+    )
+    assert max(heights) == 96
+    np.testing.assert_allclose(lower, usual, atol=1e-5)
+
+
+@pytest.mark.parametrize(("tile_px", "margin_px"), [(96, 32), (128, 32), (160, 48)])
+def test_tiles_do_not_show_where_the_margin_covers_the_reach_of_the_network(tile_px, margin_px):
+    torch.manual_seed(3)
+    network = Network(card(encoder="full-resolution", decoder_channels=(12, 8, 4))).eval()
+    image = np.random.default_rng(5).random((2, 250, 301)).astype(np.float32)
+    tiled = whole(predict_tiles(network, reading(image), (250, 301), tile_px=tile_px, margin_px=margin_px), (250, 301))
+    np.testing.assert_allclose(tiled, predict_windows(network, [image])[0], atol=1e-5)
 
 
 def test_real_network_is_nearly_the_same_tiled_and_whole():
@@ -87,8 +147,8 @@ def test_real_network_is_nearly_the_same_tiled_and_whole():
     network = Network(card(tile_px=256, margin_px=64)).eval()
     image = np.random.default_rng(5).random((2, 256, 352)).astype(np.float32)
     direct = predict_windows(network, [image])[0]
-    tiled = whole(predict_bands(network, lambda w: image[(slice(None), *w.slices)], (256, 352)))["phases"]
-    assert np.abs(tiled - direct[:2]).mean() < 0.2 * direct[:2].std()
+    tiled = whole(predict_tiles(network, reading(image), (256, 352)), (256, 352))
+    assert np.abs(tiled - direct).mean() < 0.2 * direct.std()
 
 
 def test_averaging_over_turns_makes_the_prediction_turn_with_the_map():

@@ -13,7 +13,6 @@ from meteoseg.io import read_labels
 from meteoseg.legend import default_legend
 from meteoseg.measure import PROBABILITY_FILES
 from meteoseg.models import Model, load_model
-from meteoseg.segmenting import _mount_as_hole
 
 UNCLASSIFIED = default_legend("phases")["unclassified"].id
 
@@ -85,12 +84,3 @@ def test_section_that_is_new_is_noted_in_the_report(section, tiny_model):
 def test_impossible_threshold_is_refused(section, tiny_model):
     with pytest.raises(InputError, match="is not possible: give 0"):
         ms.segment(section, model=tiny_model, min_probability=1.5)
-
-
-def test_what_looks_like_mount_inside_the_section_is_hole():
-    classes = ("outside", "olivine", "hole")
-    logits = np.array([[5.0, 1.0], [2.0, 2.0], [-4.0, 0.0]], np.float32)[:, None, :]
-    changed = _mount_as_hole(logits.copy(), classes)
-    assert changed[2].tolist() == [[5.0, 0.0]]
-    np.testing.assert_array_equal(changed[:2], logits[:2])
-    np.testing.assert_array_equal(_mount_as_hole(logits[:2].copy(), classes[:2]), logits[:2])

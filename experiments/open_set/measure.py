@@ -27,9 +27,8 @@ import pandas as pd
 from scipy.stats import rankdata
 
 import meteoseg as ms
-from meteoseg.certainty import top_of_logits
 from meteoseg.elements import BSE
-from meteoseg.inference import Inputs, Runner, choose_grid
+from meteoseg.inference import Inputs, Runner, best_of_logits, choose_grid
 from meteoseg.legend import default_legend
 from meteoseg.measure import PROBABILITY_FILES
 from meteoseg.metrics import boundary_band
@@ -116,8 +115,10 @@ def leads(model: Model, section: Section) -> np.ndarray:
     """Return the lead of the best phase (H, W) of the first network that finds phases on the section's own grid."""
     network = next(net for net in model.networks.values() if net.card.layers == ("phases",))
     excluded = [index for index, name in enumerate(network.card.phase_classes) if name == "outside"]
-    bands = Runner(Inputs(section)).bands(network, choose_grid(network.card, section))
-    return np.concatenate([top_of_logits(logits["phases"].copy(), 1.0, excluded)[2] for _, logits in bands])
+    lead = np.zeros(section.shape, np.float32)
+    for window, layers in Runner(Inputs(section)).tiles(network, choose_grid(network.card, section)):
+        lead[window.slices] = best_of_logits(layers["phases"], 1.0, excluded=excluded)[2]
+    return lead
 
 
 def foreign_minerals(model: Model, channels: list[str] | None, n_sections: int) -> pd.DataFrame:

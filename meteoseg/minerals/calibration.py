@@ -138,7 +138,7 @@ class Calibration:
         background = np.array([self.channels[name].background_sd for name in channels])
         dead_time_sd = np.array([self.channels[name].dead_time_sd for name in channels])
         dead_time = np.array([self.channels[name].dead_time for name in channels])
-        return np.hypot(background, dead_time_sd * (true_counts / (1 + true_counts * dead_time)) ** 2)
+        return np.asarray(np.hypot(background, dead_time_sd * (true_counts / (1 + true_counts * dead_time)) ** 2))
 
     def recorded(self, true_counts: Array, channels: tuple[str, ...]) -> tuple[Array, Array]:
         """Mean and variance of the stored counts (T, C) for true mean counts (T, C).

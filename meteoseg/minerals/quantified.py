@@ -48,7 +48,7 @@ class QuantifiedResponse:
 
     def systematic_sds(self, true_counts: Array, channels: tuple[str, ...]) -> Array:
         """Zero: neither background nor dead time is left."""
-        return np.zeros_like(true_counts)
+        return np.zeros((len(true_counts), len(channels)))
 
     def relative_sds(self, channels: tuple[str, ...]) -> Array:
         """Relative error of quantification (C,)."""

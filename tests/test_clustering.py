@@ -17,7 +17,7 @@ from meteoseg.io import open_labels, write_labels
 from meteoseg.legend import read_legend_csv
 from meteoseg.section import Section
 
-FILES = {"phases.ome.tif", "legend.csv", "modes.csv", "channel_means.csv", "phases.png", "run.json"}
+FILES = {"phases.ome.tif", "legend.csv", "modes.csv", "channel_means.csv", "phases.png", "report.html", "run.json"}
 
 
 def made() -> Section:

@@ -13,6 +13,7 @@ from torch import nn
 from meteoseg.classify import chemistry_evidence
 from meteoseg.errors import InputError
 from meteoseg.io.formats import read_maps
+from meteoseg.labelimages import LabelImages
 from meteoseg.legend import default_legend
 from meteoseg.measure import classify_folder
 from meteoseg.mineralmaps import WHY_NOT, write_chemistry
@@ -24,7 +25,6 @@ from meteoseg.minerals.sensitivities import WDS_SENSITIVITY
 from meteoseg.models import Model, ModelCard, NetworkCard
 from meteoseg.pipeline import segment
 from meteoseg.section import Section
-from meteoseg.segmenting import LabelImages
 
 NAMES = ("Mg", "Si", "Ca", "Fe", "Ni", "S", "Al")
 CALIBRATION = Calibration({name: ChannelResponse(WDS_SENSITIVITY[name], 0.2, 0.02, relative_sd=0.02) for name in NAMES})

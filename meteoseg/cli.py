@@ -19,6 +19,7 @@ from meteoseg.options import (
     cluster_options,
     evaluate_options,
     finetune_options,
+    modes_options,
     open_given,
     pairs,
     section_options,
@@ -290,12 +291,7 @@ def cluster(section: Path, out: Path, **given: Any) -> None:
 
 
 @main.command()
-@click.argument("labels", type=PathArgument, metavar="OUT|LABELS.tif")
-@click.option("--mask", "masks", type=PathArgument, multiple=True, metavar="ROI", help="Region; repeatable.")
-@click.option("--layer", type=click.Choice(["phases", "components"]), help="Layer of LABELS.tif.")
-@click.option("--pixel-size", type=float, metavar="UM", help="Where LABELS.tif states none.")
-@click.option("--maps", type=PathArgument, metavar="DIR", help="Where the maps of OUT lie, if they moved.")
-@click.option("-o", "--out", type=PathArgument, metavar="CSV", help="Table to write.")
+@modes_options
 def modes(labels: Path, masks: tuple[Path, ...], out: Path | None, **given: Any) -> None:
     r"""Make the tables again, after labels were edited by hand, or the modes of each region of interest.
 

@@ -51,7 +51,7 @@ def pictures(
 ) -> list[Picture]:
     """Make all pictures: outlines over the map, composites, label maps (cut to the section), and the charts.
 
-    `classification` is None where pixels were only sorted into classes.
+    `classification` is None where pixels were only sorted into classes: these then come first.
     """
     box = section_window(labels.inside)
     size_um = section.require_pixel_size()
@@ -66,7 +66,8 @@ def pictures(
     for name, rgb in painted.items():
         png = _composite_figure(name, rgb, _shown_pixel_size(part.shape, size_um))
         made.append(Picture(name, png, _caption(name)))
-    made += _label_maps(cut, legends, modes, size_um, are_classes=classification is None)
+    drawn = _label_maps(cut, legends, modes, size_um, are_classes=classification is None)
+    made = drawn + made if classification is None else made + drawn
     return made + _charts(legends, modes=modes, chondrules=chondrules, classification=classification)
 
 

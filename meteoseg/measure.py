@@ -46,6 +46,8 @@ CHEMISTRY_CSV, GRAINS_CSV, CALIBRATION_JSON = "chemistry.csv", "grains.csv", "ca
 #: Phases before a user's legend joined some (ids of the shipped legend), where compositions of those were measured.
 UNJOINED_FILE = "phases_unjoined.ome.tif"
 REPORT_HTML = "report.html"
+#: Table of a batch: a row per section.
+SUMMARY_CSV = "summary.csv"
 #: Of classes sorted by a classical tool: the mean of each channel, and a picture.
 MEANS_CSV, PHASES_PNG = "channel_means.csv", "phases.png"
 NO_WEIGHTS = (

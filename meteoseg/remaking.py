@@ -24,9 +24,11 @@ from meteoseg.measure import (
     CLASSIFICATION_JSON,
     LABEL_FILES,
     MEANS_CSV,
+    MODES_CSV,
     NO_WEIGHTS,
     PHASES_PNG,
     RUN_JSON,
+    SUMMARY_CSV,
     LabelLayers,
     classify_tables,
     count_modes,
@@ -100,17 +102,25 @@ def modes_again(
         if not rois:
             tables[name, ""] = count_modes(labels)[0]
     if not rois and path.is_dir():
-        for folder, labels in zip(result_folders(path), sources.values(), strict=True):
-            for note in remake(folder, labels, maps=maps):
-                (tell or _silent)(note)
+        for note in _remake_all(result_folders(path), list(sources.values()), maps):
+            if tell is not None:
+                tell(note)
     if csv is not None:
         csv.parent.mkdir(parents=True, exist_ok=True)
         join_by_name(tables).to_csv(csv, index=False)
     return {": ".join(part for part in key if part): table for key, table in tables.items()}
 
 
-def _silent(note: str) -> None:
-    """Take a remark that nobody wants."""
+def _remake_all(folders: Sequence[Path], labels: Sequence[LabelLayers], maps: Path | None) -> Iterator[str]:
+    """Make result folders again; yield their remarks, and which tables of a batch are now older than they."""
+    for folder, layers in zip(folders, labels, strict=True):
+        yield from remake(folder, layers, maps=maps)
+    for parent in dict.fromkeys(folder.resolve().parent for folder in folders):
+        if (parent / SUMMARY_CSV).is_file():
+            yield (
+                f"{MODES_CSV} and {SUMMARY_CSV} in {parent} join all sections of a batch and are older now: run "
+                "meteoseg batch with --resume, which makes them again."
+            )
 
 
 def remake(folder: Path, labels: LabelLayers, *, maps: Path | None = None) -> tuple[str, ...]:

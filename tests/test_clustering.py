@@ -79,7 +79,8 @@ def test_the_report_shows_classes_means_and_how_they_were_made(tmp_path):
     assert re.findall(r'alt="([^"]+)"', page) == ["Classes", "Modal abundances"]
     assert '<div class="answer long">k-means, 2 clusters</div>' in page
     assert "<strong>2</strong><span>classes of pixels" in page
-    for word in ("Suggested group", "<h2>Chondrules</h2>", "chondrules and fragments", "Weight percent"):
+    assert "<h3>classes</h3>" in page
+    for word in ("wt %", "Suggested group", "<h2>Chondrules</h2>", "chondrules and fragments", "Weight percent"):
         assert word not in page
     assert '<th class="n">Fe (counts)</th>' in page
     means = result.channel_means().set_index("name")

@@ -247,6 +247,16 @@ def test_phases_that_a_legend_joined_keep_their_composition(campaign: Path, tmp_
     assert f"{n_px} pixels were painted as a phase that joins several" in told[0]
 
 
+def test_joined_tables_of_a_batch_are_named(result: Path) -> None:
+    told: list[str] = []
+    modes_again(result, tell=told.append)
+    assert told == []
+    (result.parent / "summary.csv").write_text("section\nA\n")
+    modes_again(result, tell=told.append)
+    assert len(told) == 1
+    assert told[0].endswith("run meteoseg batch with --resume, which makes them again.")
+
+
 def test_a_failure_leaves_the_folder_as_it_was(result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(result, "phases", drop_olivine_columns)
     before = {path.name: path.read_bytes() for path in result.iterdir()}

@@ -21,14 +21,28 @@ from meteoseg.measure import CALIBRATION_JSON, CHEMISTRY_CSV, GRAINS_CSV, MEANS_
 from meteoseg.mineralmaps import ChemistryFiles, write_compositions
 from meteoseg.minerals.chemistry import MineralChemistry
 from meteoseg.minerals.responsefile import read_response
+from meteoseg.minerals.solutions import chemistry_rules
 from meteoseg.section import Section
 
 #: Put before the name of a file whose content is older than the labels.
 STALE = "stale-"
-_QUANTITIES = ("Fa", "Fs", "Wo", "An", "Ni")
-_CHEMISTRY_FILES = (
-    CHEMISTRY_CSV, GRAINS_CSV, *(f"{name}{end}.ome.tif" for name in _QUANTITIES for end in ("", "_sd")),
-)  # fmt: skip
+
+
+def mapped_quantities() -> tuple[str, ...]:
+    """Return the quantities of rules/chemistry.toml that are written as maps.
+
+    Examples
+    --------
+    >>> mapped_quantities()[:3]
+    ('Fa', 'Fs', 'Wo')
+    """
+    listed = [quantity for solution in chemistry_rules()["solution"] for quantity in solution["quantities"]]
+    return tuple(dict.fromkeys(quantity["name"] for quantity in listed if quantity.get("mapped", True)))
+
+
+def _chemistry_files() -> tuple[str, ...]:
+    maps = (f"{name}{end}.ome.tif" for name in mapped_quantities() for end in ("", "_sd"))
+    return (CHEMISTRY_CSV, GRAINS_CSV, *maps)
 
 
 @dataclass(frozen=True)
@@ -74,12 +88,12 @@ def remeasure_chemistry(basis: Basis, scratch: Scratch, out: Path) -> Remeasured
     InputError : the calibration beside the results is damaged.
     """
     folder = basis.folder
-    there = tuple(name for name in _CHEMISTRY_FILES if (folder / name).is_file())
-    old = tuple(STALE + name for name in _CHEMISTRY_FILES if (folder / (STALE + name)).is_file())
+    there = tuple(name for name in _chemistry_files() if (folder / name).is_file())
+    old = tuple(STALE + name for name in _chemistry_files() if (folder / (STALE + name)).is_file())
     if basis.labels.phases is None or not (there or old or (folder / CALIBRATION_JSON).is_file()):
         return Remeasured()
     if not basis.edited and CHEMISTRY_CSV in there:
-        maps = {name: folder / f"{name}.ome.tif" for name in _QUANTITIES if f"{name}.ome.tif" in there}
+        maps = {name: folder / f"{name}.ome.tif" for name in mapped_quantities() if f"{name}.ome.tif" in there}
         table, grains = (pd.read_csv(folder / name) for name in (CHEMISTRY_CSV, GRAINS_CSV))
         return Remeasured(ChemistryFiles(table, grains, maps), "as in the run")
     if not (folder / CALIBRATION_JSON).is_file():

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import tifffile
 from click.testing import CliRunner
-from mineral_painting import CALIBRATION, SIDE, one_chondrule_model, painted_counts
+from mineral_painting import CALIBRATION, SIDE, one_chondrule_model, painted, painted_counts
 
 import meteoseg as ms
 from meteoseg.cli import main
@@ -255,6 +255,20 @@ def test_joined_tables_of_a_batch_are_named(result: Path) -> None:
     modes_again(result, tell=told.append)
     assert len(told) == 1
     assert told[0].endswith("run meteoseg batch with --resume, which makes them again.")
+
+
+def test_compositions_of_wt_pct_maps_are_measured_again_alike(tmp_path: Path) -> None:
+    values, _ = painted(rows=6, cols=5)
+    (tmp_path / "B").mkdir()
+    for name, plane in values.items():
+        tifffile.imwrite(tmp_path / "B" / f"{name} Wt%.tif", plane.astype(np.float32))
+    section = open_section(tmp_path / "B", pixel_size_um=SIZE)
+    folder = segment(section, one_chondrule_model(), out=tmp_path / "out").folder
+    before = (folder / "grains.csv").read_bytes()
+    edit(folder, "phases", lambda labels: None)
+    modes_again(folder)
+    assert run_of(folder)["remade"][0]["chemistry"] == "measured again"
+    assert (folder / "grains.csv").read_bytes() == before
 
 
 def test_a_failure_leaves_the_folder_as_it_was(result: Path, monkeypatch: pytest.MonkeyPatch) -> None:

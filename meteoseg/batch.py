@@ -16,13 +16,13 @@ import pandas as pd
 
 from meteoseg.errors import InputError, MeteosegError, UnknownNameError
 from meteoseg.io import open_section, section_name
-from meteoseg.measure import CHONDRULES_CSV, CLASSIFICATION_JSON, MODES_CSV, RUN_JSON, join_tables
+from meteoseg.measure import CHONDRULES_CSV, CLASSIFICATION_JSON, MODES_CSV, RUN_JSON, SUMMARY_CSV, join_tables
 from meteoseg.minerals.choose import SELF
 from meteoseg.models import find_model
 from meteoseg.objects import size_summary
 from meteoseg.pipeline import DEFAULT_MODEL, segment
 
-SUMMARY_CSV, FAILURES_CSV = "summary.csv", "failures.csv"
+FAILURES_CSV = "failures.csv"
 _NUMBERS = ("pixel_size_um", "pixel_size_error_pct")
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no")
 

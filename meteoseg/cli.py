@@ -19,6 +19,7 @@ from meteoseg.options import (
     cluster_options,
     evaluate_options,
     finetune_options,
+    modes_options,
     open_given,
     pairs,
     section_options,
@@ -290,26 +291,27 @@ def cluster(section: Path, out: Path, **given: Any) -> None:
 
 
 @main.command()
-@click.argument("labels", type=PathArgument, metavar="OUT|LABELS.tif")
-@click.option("--mask", "masks", type=PathArgument, multiple=True, metavar="ROI", help="Region; repeatable.")
-@click.option("--layer", type=click.Choice(["phases", "components"]), help="Layer of LABELS.tif.")
-@click.option("--pixel-size", type=float, metavar="UM", help="Where LABELS.tif states none.")
-@click.option("-o", "--out", type=PathArgument, metavar="CSV", help="Table to write.")
+@modes_options
 def modes(labels: Path, masks: tuple[Path, ...], out: Path | None, **given: Any) -> None:
-    r"""Make the modal tables again, after labels were edited by hand, or for each region of interest.
+    r"""Make the tables again, after labels were edited by hand, or the modes of each region of interest.
 
-    OUT/<name> (a result folder) without --mask rewrites its tables in place.
+    OUT/<name> (a result folder) without --mask is made again in place: tables, mineral chemistry, group and
+    report. Chemistry and pictures of maps need the maps of the run.
 
     \b
     Examples
       meteoseg modes results/A12
+      meteoseg modes results/A12 --maps /mnt/maps/A12
       meteoseg modes results/A12 --mask clast1.png --mask clast2.png -o clasts.csv
       meteoseg modes results/A12/phases.ome.tif
     """
-    from meteoseg.measure import modes_again
+    from meteoseg.remaking import modes_again
     from meteoseg.report.tables import format_modes
 
-    for title, table in modes_again(labels, masks=masks, csv=out, **given).items():
+    def tell(note: str) -> None:
+        click.echo(f"meteoseg: {note}", err=True)
+
+    for title, table in modes_again(labels, masks=masks, csv=out, tell=tell, **given).items():
         click.echo(f"{title}\n{format_modes(table)}")
 
 

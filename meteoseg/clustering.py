@@ -15,23 +15,38 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meteoseg.channelmeans import channel_means
 from meteoseg.clusters import METHODS, PixelClasses, fit_clusters, grow_forest, legend_of, read_rules
 from meteoseg.clusters.classes import bands
 from meteoseg.clusters.forest import UNLABELLED
 from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.illustrate import percent_by_name
 from meteoseg.io import BandWriter, check_values, open_labels, open_section, read_labels
+from meteoseg.labelimages import LabelImages, Scratch
 from meteoseg.labelling import mapped_pixels
 from meteoseg.legend import Legend, write_legend_csv
-from meteoseg.measure import LABEL_FILES, LEGEND_CSV, MODES_CSV, RUN_JSON, LabelLayers, write_json, write_tables
+from meteoseg.measure import (
+    LABEL_FILES,
+    LEGEND_CSV,
+    MEANS_CSV,
+    MODES_CSV,
+    PHASES_PNG,
+    REPORT_HTML,
+    RUN_JSON,
+    LabelLayers,
+    label_hashes,
+    write_json,
+    write_tables,
+)
 from meteoseg.output import complete_or_absent, output_folder
 from meteoseg.provenance import Steps, environment, input_hashes, now, peak_memory_mb, section_facts
 from meteoseg.report.figures import phase_map_figure
 from meteoseg.report.tables import format_modes
+from meteoseg.reporting import ResultTables, write_section_report
 from meteoseg.section import ArrayPlane, Section, Stack
 
 #: All methods of `cluster`.
 ALL_METHODS = (*METHODS, "rules", "forest")
-MEANS_CSV, PHASES_PNG = "channel_means.csv", "phases.png"
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,7 @@ class ClusterResult:
         means = self.channel_means().to_string(index=False, float_format=lambda value: f"{value:.4g}")
         notes = "\n".join(self.run["notes"])
         return "\n\n".join(
-            part for part in (format_modes(self.modes()), means, notes, f"Results: {self.folder}") if part
+            part for part in (format_modes(self.modes()), means, notes, f"Report: {self.folder / REPORT_HTML}") if part
         )
 
 
@@ -121,8 +136,8 @@ def cluster(
     """Sort the pixels of a section by a classical tool and write ``out/name``.
 
     The folder holds phases.ome.tif, legend.csv, modes.csv and run.json as those of `segment`, the mean of each
-    channel in each class (channel_means.csv) and a picture (phases.png). ``meteoseg modes`` and ``meteoseg evaluate``
-    take it.
+    channel in each class (channel_means.csv), a picture (phases.png) and all of it on a page (report.html). ``meteoseg
+    modes`` and ``meteoseg evaluate`` take it.
 
     Parameters
     ----------
@@ -149,17 +164,22 @@ def cluster(
         tool = _fit(section if isinstance(opened, Section) else replace(opened, section=section), options)
         legend, table = legend_of(tool.names, dict(getattr(tool, "colors", {})))
     with complete_or_absent(target) as folder:
-        labels = np.memmap(folder / "labels.raw", np.uint8, "w+", shape=section.shape)
+        scratch = Scratch(folder / "scratch", section.shape)
+        labels = LabelImages(scratch.array("inside", np.bool_), scratch.array("phases", np.uint8))
         with steps("classes"):
-            tally, names, notes = _draw(section, tool, table, labels), tool.names, tool.notes
+            notes = _draw(section, tool, table, labels)
             if options.method in METHODS:
-                tally, names, more = _by_area(tally, names, labels)
+                names, more = _by_area(tool.names, labels)
                 legend, notes = legend_of(names)[0], notes + more
-        with steps("tables"):
-            _write(section, legend, labels, tally.means(section.channel_names, names), folder=folder)
-        del labels
-        (folder / "labels.raw").unlink()
         run = _provenance(section, tool.description, notes, options, started)
+        with steps("tables"):
+            tables = _write_tables(section, legend, labels, folder)
+            run["labels"] = label_hashes(folder)
+        with steps("report"):
+            run["timings_s"] = steps.seconds
+            write_section_report(folder, run, labels, {"phases": legend}, tables=tables, section=section)
+        del labels
+        shutil.rmtree(scratch.folder)
         run |= {"timings_s": steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
         write_json(folder / RUN_JSON, run | {"complete": True})
     result = ClusterResult(target)
@@ -180,83 +200,57 @@ def _fit(source: Section | Stack, options: ClusterOptions) -> PixelClasses:
     return grow_forest(chosen, drawn, meaning=options.names, unlabelled=options.unlabelled, seed=options.seed)
 
 
-@dataclass(frozen=True)
-class _Tally:
-    """What `_draw` counts in each class, 0 being the unclassified.
-
-    pixels : (K,). sums, finite : (C, K) sum and number of the finite values of each channel.
-    """
-
-    pixels: NDArray[np.int64]
-    sums: NDArray[np.float64]
-    finite: NDArray[np.int64]
-
-    def means(self, channels: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
-        """Return the mean of each channel in each class that has pixels; NaN where no value is finite."""
-        rows = [index for index in (*range(1, len(self.pixels)), 0) if self.pixels[index]]
-        finite = self.finite[:, rows]
-        mean = np.divide(self.sums[:, rows], finite, out=np.full(finite.shape, np.nan), where=finite > 0)
-        table = pd.DataFrame(mean.T, columns=list(channels))
-        table.insert(0, "area_px", self.pixels[rows])
-        table.insert(0, "name", [("unclassified", *names)[index] for index in rows])
-        return table
-
-
-def _draw(section: Section, tool: PixelClasses, table: NDArray[np.uint8], labels: NDArray[np.uint8]) -> _Tally:
-    """Fill `labels` (H, W) with ids, band by band; count pixels and values of each class."""
-    kinds = len(table)
-    shape = (len(section.channel_names), kinds)
-    tally = _Tally(np.zeros(kinds, np.int64), np.zeros(shape), np.zeros(shape, np.int64))
+def _draw(section: Section, tool: PixelClasses, table: NDArray[np.uint8], labels: LabelImages) -> tuple[str, ...]:
+    """Fill `labels` with ids, band by band; return the notes of the tool."""
+    phases = labels.images["phases"]
+    any_inside = False
     for window in bands(section.shape):
         inside, _ = mapped_pixels(section, window)
-        if not inside.any():
-            continue
-        found = tool.draw(window)
-        labels[window.slices] = np.where(inside, table[found], 0)
-        tally.pixels[:] += np.bincount(found[inside], minlength=kinds)
-        for channel, plane in enumerate(section.read(window=window)):
-            known = inside & np.isfinite(plane)
-            tally.sums[channel] += np.bincount(found[known], weights=plane[known], minlength=kinds)
-            tally.finite[channel] += np.bincount(found[known], minlength=kinds)
-    if not tally.pixels.any():
+        if inside.any():
+            any_inside = True
+            labels.inside[window.slices] = inside
+            phases[window.slices] = np.where(inside, table[tool.draw(window)], 0)
+    if not any_inside:
         raise InputError(f"'{section.name}' has no pixel with values inside its mask: there is nothing to sort.")
-    return tally
+    return tool.notes
 
 
-def _by_area(
-    tally: _Tally, names: Sequence[str], labels: NDArray[np.uint8]
-) -> tuple[_Tally, tuple[str, ...], tuple[str, ...]]:
-    """Number clusters anew by their area in the section, also in `labels` (H, W); leave out those without a pixel.
+def _by_area(names: Sequence[str], labels: LabelImages) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Number clusters anew by their area in the section, also in `labels`; leave out those without a pixel.
 
-    The tool knows the areas in its sample only. Return the tally, the names and a note where clusters are left out.
+    The tool knows the areas in its sample only. Return the names and a note where clusters are left out.
     """
-    order = 1 + np.argsort(-tally.pixels[1:], kind="stable")
-    order = order[tally.pixels[order] > 0]
+    phases = labels.images["phases"]
+    area_px = np.zeros(256, np.int64)
+    for window in bands(phases.shape):
+        area_px += np.bincount(phases[window.slices].ravel(), minlength=area_px.size)
+    area_px = area_px[1 : len(names) + 1]
+    order = 1 + np.argsort(-area_px, kind="stable")
+    order = order[area_px[order - 1] > 0]
     table = np.zeros(256, np.uint8)
     table[order] = 1 + np.arange(order.size)
-    for window in bands(labels.shape):
-        labels[window.slices] = table[labels[window.slices]]
-    kept = [0, *order]
-    tally = _Tally(tally.pixels[kept], tally.sums[:, kept], tally.finite[:, kept])
+    for window in bands(phases.shape):
+        phases[window.slices] = table[phases[window.slices]]
     empty = len(names) - order.size
     note = f"{empty} of {len(names)} clusters hold no pixel of the section and are left out."
-    return tally, tuple(names[: order.size]), (note,) if empty else ()
+    return tuple(names[: order.size]), (note,) if empty else ()
 
 
-def _write(section: Section, legend: Legend, labels: NDArray[np.uint8], means: pd.DataFrame, *, folder: Path) -> None:
-    size = section.require_pixel_size()
+def _write_tables(section: Section, legend: Legend, labels: LabelImages, folder: Path) -> ResultTables:
+    """Write label image, legend, tables and the picture of classes."""
+    size, phases = section.require_pixel_size(), labels.images["phases"]
     with BandWriter(
         folder / LABEL_FILES["phases"], section.shape, np.uint8, pixel_size_um=size, name="phases"
     ) as writer:
         for window in bands(section.shape):
-            writer.write(np.asarray(labels[window.slices]))
+            writer.write(np.asarray(phases[window.slices]))
     write_legend_csv(folder / LEGEND_CSV, legend)
-    layers = LabelLayers({"phases": ArrayPlane(labels)}, {"phases": legend}, size)
-    modes = write_tables(folder, layers, None, None)
+    modes = write_tables(folder, LabelLayers({"phases": ArrayPlane(phases)}, {"phases": legend}, size), None, None)
+    means = channel_means(section, phases, legend)
     means.to_csv(folder / MEANS_CSV, index=False)
-    shown = modes.dropna(subset=["area_pct"])
-    percent = {str(name): float(pct) for name, pct in zip(shown["name"], shown["area_pct"], strict=True)}
-    (folder / PHASES_PNG).write_bytes(phase_map_figure(labels, legend, size, area_pct=percent))
+    png = phase_map_figure(phases, legend, size, area_pct=percent_by_name(modes, "phases"))
+    (folder / PHASES_PNG).write_bytes(png)
+    return ResultTables(modes, class_means=means)
 
 
 def _provenance(

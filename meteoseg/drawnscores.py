@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from meteoseg.grid import Window
 from meteoseg.inference import Inputs, Runner, choose_grid
+from meteoseg.labelimages import LabelImages, Scratch
 from meteoseg.legend import default_legend
 from meteoseg.metrics import boundary_band
 from meteoseg.models import Model, Network
 from meteoseg.provenance import Steps
 from meteoseg.scores import ALL, Rules, evaluate_components, evaluate_objects, evaluate_phases, matrix_of
 from meteoseg.section import Section
-from meteoseg.segmenting import LabelImages, Scratch, Segmenter
+from meteoseg.segmenting import Segmenter
 from meteoseg.train.drawn import Drawn
 from meteoseg.train.targets import IGNORE
 

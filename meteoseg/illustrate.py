@@ -14,6 +14,7 @@ from meteoseg.channels import composite, composite_colors, composite_names
 from meteoseg.elements import BSE
 from meteoseg.grid import Window
 from meteoseg.io.formats import read_maps
+from meteoseg.labelimages import LabelImages
 from meteoseg.legend import Legend
 from meteoseg.report.chemistry import value_map_figure
 from meteoseg.report.facts import SizeSummary, Suggestion, significant
@@ -26,11 +27,10 @@ from meteoseg.report.figures import (
     picture_figure,
     size_distribution_figure,
 )
-from meteoseg.report.images import overview_step
+from meteoseg.report.images import overview_shape, overview_step, paint_labels, sample_labels
 from meteoseg.report.mapsheet import LegendEntry
 from meteoseg.report.page import Picture
 from meteoseg.section import PlaneView, Section
-from meteoseg.segmenting import LabelImages
 
 #: Longest side of a picture.
 MAX_PX = 1600
@@ -47,45 +47,84 @@ def pictures(
     *,
     modes: pd.DataFrame,
     chondrules: pd.DataFrame | None,
-    classification: Mapping[str, Any],
+    classification: Mapping[str, Any] | None,
 ) -> list[Picture]:
-    """Make all pictures: outlines over the map, composites, label maps (cut to the section), and the charts."""
+    """Make all pictures: outlines over the map, composites, label maps (cut to the section), and the charts.
+
+    `classification` is None where pixels were only sorted into classes: these then come first.
+    """
     box = section_window(labels.inside)
-    return [
-        *_maps(section.part(box), _cut_labels(labels, box), legends, modes, _cut_words(section, box)),
-        *_charts(legends, modes=modes, chondrules=chondrules, classification=classification),
-    ]
+    size_um = section.require_pixel_size()
+    part, cut = section.part(box), _cut_labels(labels, box)
+    painted = _composites(part)
+    made: list[Picture] = []
+    if cut.chondrules is not None:
+        background, name = _background(part, painted)
+        png = chondrule_figure(background, cut.chondrules, _shown_pixel_size(part.shape, size_um))
+        words = _cut_words(box, section.shape, size_um)
+        made.append(Picture("Chondrules", png, f"Outlines of chondrules over {name}.{words}"))
+    for name, rgb in painted.items():
+        png = _composite_figure(name, rgb, _shown_pixel_size(part.shape, size_um))
+        made.append(Picture(name, png, _caption(name)))
+    drawn = _label_maps(cut, legends, modes, size_um, are_classes=classification is None)
+    made = drawn + made if classification is None else made + drawn
+    return made + _charts(legends, modes=modes, chondrules=chondrules, classification=classification)
 
 
-def chemistry_pictures(section: Section, labels: LabelImages, maps: Mapping[str, Path]) -> list[Picture]:
+def pictures_of_labels(
+    labels: LabelImages,
+    legends: Mapping[str, Legend],
+    pixel_size_um: tuple[float, float],
+    *,
+    modes: pd.DataFrame,
+    chondrules: pd.DataFrame | None,
+    classification: Mapping[str, Any] | None,
+) -> list[Picture]:
+    """Make the pictures that need no maps: as `pictures`, without composites, outlines over the painted labels."""
+    box = section_window(labels.inside)
+    cut = _cut_labels(labels, box)
+    made: list[Picture] = []
+    if cut.chondrules is not None:
+        layer = "phases" if cut.phases is not None else "components"
+        background = paint_labels(sample_labels(cut.images[layer], overview_shape(box.shape, MAX_PX)), legends[layer])
+        png = chondrule_figure(background, cut.chondrules, _shown_pixel_size(box.shape, pixel_size_um))
+        words = _cut_words(box, labels.inside.shape, pixel_size_um)
+        made.append(Picture("Chondrules", png, f"Outlines of chondrules over the {layer}.{words}"))
+    made += _label_maps(cut, legends, modes, pixel_size_um, are_classes=classification is None)
+    return made + _charts(legends, modes=modes, chondrules=chondrules, classification=classification)
+
+
+def chemistry_pictures(
+    labels: LabelImages, maps: Mapping[str, Path], pixel_size_um: tuple[float, float]
+) -> list[Picture]:
     """Draw the map of Fa, cut to the section like the others; none where it is empty."""
     if "Fa" not in maps:
         return []
     view = PlaneView(read_maps(maps["Fa"])[0].plane, section_window(labels.inside))
-    png = value_map_figure(view, "Fa", "mol%", section.require_pixel_size())
-    caption = "Fa of olivine pixel by pixel, with the noise of the counts; the means of grains are in the table."
+    png = value_map_figure(view, "Fa", "mol%", pixel_size_um)
+    caption = (
+        "Fa of olivine pixel by pixel, with the noise of the counts; the means of grains are in the table. Grey: no "
+        "olivine, nothing was measured."
+    )
     return [] if png is None else [Picture("Fa of olivine", png, caption)]
 
 
-def _maps(
-    section: Section, labels: LabelImages, legends: Mapping[str, Legend], modes: pd.DataFrame, cut_words: str
+def _label_maps(
+    labels: LabelImages,
+    legends: Mapping[str, Legend],
+    modes: pd.DataFrame,
+    size_um: tuple[float, float],
+    *,
+    are_classes: bool,
 ) -> list[Picture]:
-    size_um = section.require_pixel_size()
     made: list[Picture] = []
-    painted = _composites(section)
-    background, background_name = _background(section, painted)
-    shown_um = _shown_pixel_size(section)
-    if labels.chondrules is not None:
-        png = chondrule_figure(background, labels.chondrules, shown_um)
-        made.append(Picture("Chondrules", png, f"Outlines of chondrules over {background_name}.{cut_words}"))
-    for name, rgb in painted.items():
-        made.append(Picture(name, _composite_figure(name, rgb, shown_um), _caption(name)))
     if labels.phases is not None:
-        png = phase_map_figure(labels.phases, legends["phases"], size_um, area_pct=_percent(modes, "phases"))
-        made.append(Picture("Phases", png, "The most probable phase of each pixel, with its area per cent."))
+        name, what = ("Classes", "class") if are_classes else ("Phases", "most probable phase")
+        png = phase_map_figure(labels.phases, legends["phases"], size_um, area_pct=percent_by_name(modes, "phases"))
+        made.append(Picture(name, png, f"The {what} of each pixel, with its area per cent."))
     if labels.components is not None:
         png = component_map_figure(
-            labels.components, legends["components"], size_um, area_pct=_percent(modes, "components")
+            labels.components, legends["components"], size_um, area_pct=percent_by_name(modes, "components")
         )
         made.append(Picture("Components", png, "Components, with their area per cent."))
     return made
@@ -96,7 +135,7 @@ def _charts(
     *,
     modes: pd.DataFrame,
     chondrules: pd.DataFrame | None,
-    classification: Mapping[str, Any],
+    classification: Mapping[str, Any] | None,
 ) -> list[Picture]:
     """Draw what there is to draw: sizes where a chondrule counts, groups where a measurement parts them."""
     caption = "Area per cent with 95 % intervals."
@@ -108,7 +147,7 @@ def _charts(
             f"from {significant(sizes.cut_off_um)} µm on (10 px)."
         )
         made.append(Picture("Chondrule sizes", size_distribution_figure(chondrules), caption, chart=True))
-    if Suggestion.from_dict(classification).tells_apart:
+    if classification is not None and Suggestion.from_dict(classification).tells_apart:
         made.append(Picture("Groups", group_figure(classification), "Probability of each group.", chart=True))
     return made
 
@@ -133,11 +172,11 @@ def _cut_labels(labels: LabelImages, box: Window) -> LabelImages:
     return LabelImages(*(None if image is None else image[box.slices] for image in images))  # type: ignore[arg-type]
 
 
-def _cut_words(section: Section, box: Window) -> str:
-    """Say where a cut picture lies on the map, in the coordinates of the table of chondrules."""
-    if box == section.window:
+def _cut_words(box: Window, shape: tuple[int, int], pixel_size_um: tuple[float, float]) -> str:
+    """Say where a cut picture lies on the map of `shape`, in the coordinates of the table of chondrules."""
+    if box == Window.whole(shape):
         return ""
-    dy_um, dx_um = section.require_pixel_size()
+    dy_um, dx_um = pixel_size_um
     return (
         " The pictures are cut to the section: their top left corner is at row "
         f"{box.row * dy_um / 1000:.2f} mm, column {box.col * dx_um / 1000:.2f} mm of the map."
@@ -159,10 +198,9 @@ def _background(section: Section, painted: Mapping[str, NDArray[np.uint8]]) -> t
     return composite(section, f"{first}=white", max_px=MAX_PX), f"the {first} map"
 
 
-def _shown_pixel_size(section: Section) -> tuple[float, float]:
-    step = overview_step(section.shape, MAX_PX)
-    dy_um, dx_um = section.require_pixel_size()
-    return dy_um * step, dx_um * step
+def _shown_pixel_size(shape: tuple[int, int], pixel_size_um: tuple[float, float]) -> tuple[float, float]:
+    step = overview_step(shape, MAX_PX)
+    return pixel_size_um[0] * step, pixel_size_um[1] * step
 
 
 def _composite_figure(name: str, rgb: NDArray[np.uint8], pixel_size_um: tuple[float, float]) -> bytes:
@@ -178,6 +216,7 @@ def _caption(name: str) -> str:
     return f"False colours: {words}."
 
 
-def _percent(modes: pd.DataFrame, layer: str) -> dict[str, float]:
+def percent_by_name(modes: pd.DataFrame, layer: str) -> dict[str, float]:
+    """Return the area per cent of the classes of a layer that have one, from a table like modes.csv."""
     rows = modes[modes["layer"] == layer].dropna(subset=["area_pct"])
     return {str(name): float(pct) for name, pct in zip(rows["name"], rows["area_pct"], strict=True)}

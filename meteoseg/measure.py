@@ -23,10 +23,11 @@ from meteoseg.classify import (
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError
 from meteoseg.grid import Window
 from meteoseg.io import open_labels, read_labels
-from meteoseg.legend import LAYERS, Legend, default_legend, read_legend_csv
+from meteoseg.legend import LAYERS, NO_MINERALS, Legend, default_legend, read_legend_csv
 from meteoseg.modes import COLUMNS as MODES_COLUMNS
 from meteoseg.modes import BlockCounts, JointCounts, cross_table, default_block_px, modal_table
 from meteoseg.objects import measure_objects
+from meteoseg.provenance import sha256_of
 from meteoseg.section import Plane
 
 #: File of each label image in a result folder.
@@ -41,7 +42,18 @@ PROBABILITY_FILES = {layer: f"{layer}_probability.ome.tif" for layer in LAYERS}
 MIXTURES_FILE = "mixtures.ome.tif"
 MODES_CSV, CHONDRULES_CSV, LEGEND_CSV = "modes.csv", "chondrules.csv", "legend.csv"
 CROSS_CSV, CLASSIFICATION_JSON, RUN_JSON = "phases_by_component.csv", "classification.json", "run.json"
-CHEMISTRY_CSV, GRAINS_CSV = "chemistry.csv", "grains.csv"
+CHEMISTRY_CSV, GRAINS_CSV, CALIBRATION_JSON = "chemistry.csv", "grains.csv", "calibration.json"
+#: Phases before a user's legend joined some (ids of the shipped legend), where compositions of those were measured.
+UNJOINED_FILE = "phases_unjoined.ome.tif"
+REPORT_HTML = "report.html"
+#: Table of a batch: a row per section.
+SUMMARY_CSV = "summary.csv"
+#: Of classes sorted by a classical tool: the mean of each channel, and a picture.
+MEANS_CSV, PHASES_PNG = "channel_means.csv", "phases.png"
+NO_WEIGHTS = (
+    "Weight percent are left empty: phases without a density take over 2 % of the area. Give them density_g_cm3 in the "
+    "legend file."
+)
 _BAND_PX = 4_000_000
 
 
@@ -104,7 +116,12 @@ def count_modes(labels: LabelLayers, roi: NDArray[np.bool_] | None = None) -> tu
 
 
 def write_tables(
-    folder: Path, labels: LabelLayers, objects: NDArray[Any] | None, inside: NDArray[np.bool_] | None
+    folder: Path,
+    labels: LabelLayers,
+    objects: NDArray[Any] | None,
+    inside: NDArray[np.bool_] | None,
+    *,
+    kinds: Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
     """Write modes.csv, phases_by_component.csv and chondrules.csv into `folder`; return the modal table.
 
@@ -112,16 +129,27 @@ def write_tables(
     ----------
     objects : (H, W) object ids, or None where there are none.
     inside : (H, W) the section, for objects that its edge cuts.
+    kinds : kinds of objects by id, as `known_kinds` reads them.
     """
     modes, cross = count_modes(labels)
     modes.to_csv(folder / MODES_CSV, index=False)
     if cross is not None:
         cross.to_csv(folder / CROSS_CSV, index=False)
     if objects is not None:
-        kinds = _known_kinds(folder / CHONDRULES_CSV)
         table = measure_objects(objects, labels.pixel_size_um, kinds=kinds, mask=inside)
         table.to_csv(folder / CHONDRULES_CSV, index=False)
     return modes
+
+
+def weight_notes(modes: pd.DataFrame) -> tuple[str, ...]:
+    """Return the remark that weight percent are missing, where they are; see `modes.modal_table`."""
+    phases = modes[(modes["layer"] == "phases") & modes["area_pct"].notna() & ~modes["name"].isin(NO_MINERALS)]
+    return () if phases.empty or phases["wt_pct"].notna().any() else (NO_WEIGHTS,)
+
+
+def label_hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the label images of a result folder by file name: it tells later whether one was edited."""
+    return {name: sha256_of(folder / name) for name in LABEL_FILES.values() if (folder / name).is_file()}
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -129,7 +157,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _known_kinds(path: Path) -> dict[int, str] | None:
+def known_kinds(path: Path) -> dict[int, str] | None:
     """Return the kinds of an earlier chondrules.csv by id."""
     if not path.is_file():
         return None
@@ -160,7 +188,7 @@ def open_result(folder: Path, *, pixel_size_um: float | None = None) -> LabelLay
     Raises
     ------
     InputError : there are none.
-    PixelSizeError : neither the files nor `pixel_size_um` state a pixel size.
+    PixelSizeError : neither run.json, the files nor `pixel_size_um` state a pixel size.
     """
     files = {layer: folder / LABEL_FILES[layer] for layer in LAYERS if (folder / LABEL_FILES[layer]).is_file()}
     if not files:
@@ -168,96 +196,51 @@ def open_result(folder: Path, *, pixel_size_um: float | None = None) -> LabelLay
     legends = {layer: default_legend(layer) for layer in LAYERS}
     if (folder / LEGEND_CSV).is_file():
         legends |= read_legend_csv(folder / LEGEND_CSV)
-    return _open(files, legends, pixel_size_um)
+    noted = read_run(folder).get("section", {}).get("pixel_size_um")
+    return _open(files, legends, pixel_size_um, noted)
 
 
-def _open(files: Mapping[str, Path], legends: Mapping[str, Legend], pixel_size_um: float | None) -> LabelLayers:
+def read_run(folder: Path) -> dict[str, Any]:
+    """Return the content of run.json of a result folder; empty where there is none.
+
+    Raises
+    ------
+    InputError : it is no JSON.
+    """
+    path = folder / RUN_JSON
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}): put it back as meteoseg segment wrote it.") from error
+
+
+def _open(
+    files: Mapping[str, Path],
+    legends: Mapping[str, Legend],
+    pixel_size_um: float | None,
+    noted_um: Sequence[float] | None = None,
+) -> LabelLayers:
+    """Open label images; `noted_um` wins over what they state: programs that edit pictures write sizes of their own."""
     opened = {layer: open_labels(path) for layer, path in files.items()}
     stated = next((size for _, size in opened.values() if size is not None), None)
+    if noted_um is not None:
+        stated = (float(noted_um[0]), float(noted_um[1]))
     size = (pixel_size_um, pixel_size_um) if pixel_size_um is not None else stated
     if size is None:
         raise PixelSizeError(
-            f"Pixel size of {_listed(files.values())} is unknown: give it in micrometres with --pixel-size UM."
+            f"Pixel size of {listed(files.values())} is unknown: give it in micrometres with --pixel-size UM."
         )
     return LabelLayers({layer: plane for layer, (plane, _) in opened.items()}, legends, size)
 
 
-def modes_again(
-    path: Path | str,
-    *,
-    masks: Sequence[Path] = (),
-    layer: str | None = None,
-    pixel_size: float | None = None,
-    csv: Path | None = None,
-) -> dict[str, pd.DataFrame]:
-    """Make modal tables again from label images, e.g. after an edit by hand or per lithology.
-
-    Parameters
-    ----------
-    path : a result folder (its tables are rewritten where no mask is given), a folder of such, or a label file.
-    masks : regions of interest; each gives a table of its own.
-    layer : ``phases`` or ``components``, for a label file whose name does not say.
-    pixel_size : um, for files that do not state it.
-    csv : file for the tables, with columns `section` and `region` first where there are several.
-
-    Returns
-    -------
-    Modal tables by title.
-    """
-    path = Path(path)
-    sources = (
-        {"": _open_file(path, layer, pixel_size)}
-        if path.is_file()
-        else {folder.name: open_result(folder, pixel_size_um=pixel_size) for folder in result_folders(path)}
-    )
-    rois = {mask.stem: read_roi(mask) for mask in masks}
-    if len(rois) != len(masks):
-        raise InputError(f"Regions are told apart by file name, and two of {_listed(masks)} share one: rename it.")
-    tables: dict[tuple[str, str], pd.DataFrame] = {}
-    for name, labels in sources.items():
-        for region, roi in rois.items():
-            tables[name, region] = count_modes(labels, roi)[0]
-        if not rois:
-            tables[name, ""] = count_modes(labels)[0]
-    if not rois and path.is_dir():
-        for folder, labels in zip(result_folders(path), sources.values(), strict=True):
-            _rewrite(folder, labels)
-    if csv is not None:
-        csv.parent.mkdir(parents=True, exist_ok=True)
-        _joined(tables).to_csv(csv, index=False)
-    return {": ".join(part for part in key if part): table for key, table in tables.items()}
-
-
-def _listed(paths: Iterable[Path]) -> str:
+def listed(paths: Iterable[Path]) -> str:
+    """Return paths in words, for messages."""
     return ", ".join(str(path) for path in paths)
 
 
-def _rewrite(folder: Path, labels: LabelLayers) -> None:
-    file = folder / LABEL_FILES["chondrules"]
-    objects = read_labels(file) if file.is_file() else None
-    plane = labels.planes.get("components", next(iter(labels.planes.values())))
-    write_tables(folder, labels, objects, plane.read(Window.whole(labels.shape)) != 0)
-    if (folder / CLASSIFICATION_JSON).is_file():
-        write_json(folder / CLASSIFICATION_JSON, classify_folder(folder).to_json_dict())
-
-
-def _joined(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
-    if len(tables) == 1:
-        return next(iter(tables.values()))
-    return pd.concat([_labelled(table, key) for key, table in tables.items()], ignore_index=True)
-
-
-def _labelled(table: pd.DataFrame, key: tuple[str, str]) -> pd.DataFrame:
-    section, region = key
-    table = table.copy()
-    if region:
-        table.insert(0, "region", region)
-    if section:
-        table.insert(0, "section", section)
-    return table
-
-
-def _open_file(path: Path, layer: str | None, pixel_size_um: float | None) -> LabelLayers:
+def open_label_file(path: Path, layer: str | None, pixel_size_um: float | None) -> LabelLayers:
     """Open one label file with the legend beside it, or the shipped one."""
     beside = path.parent / LEGEND_CSV
     legends = read_legend_csv(beside) if beside.is_file() else {name: default_legend(name) for name in LAYERS}
@@ -267,6 +250,24 @@ def _open_file(path: Path, layer: str | None, pixel_size_um: float | None) -> La
     if chosen is None or chosen not in legends:
         raise InputError(f"{path} does not say what it shows: add --layer phases or --layer components.")
     return _open({chosen: path}, legends, pixel_size_um)
+
+
+def join_by_name(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """Join tables by (section, region), with a column for each of the two where there are several tables."""
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    return pd.concat([labelled(table, key) for key, table in tables.items()], ignore_index=True)
+
+
+def labelled(table: pd.DataFrame, key: tuple[str, str]) -> pd.DataFrame:
+    """Return a table with the columns `section` and `region` first, as far as `key` names them."""
+    section, region = key
+    table = table.copy()
+    if region:
+        table.insert(0, "region", region)
+    if section:
+        table.insert(0, "section", section)
+    return table
 
 
 def read_roi(path: Path) -> NDArray[np.bool_]:
@@ -296,9 +297,7 @@ def classify_folder(folder: Path, *, prior: str = "equal") -> Classification:
     modes = _read_csv(folder / MODES_CSV)
     chondrules = _read_csv(folder / CHONDRULES_CSV) if (folder / CHONDRULES_CSV).is_file() else None
     chemistry = _read_csv(folder / CHEMISTRY_CSV) if (folder / CHEMISTRY_CSV).is_file() else None
-    facts: dict[str, Any] = {}
-    if (folder / RUN_JSON).is_file():
-        facts = json.loads((folder / RUN_JSON).read_text(encoding="utf-8"))["section"]
+    facts = read_run(folder).get("section", {})
     return classify_tables(modes, chondrules, facts, chemistry=chemistry, prior=prior)
 
 
@@ -338,5 +337,5 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 def join_tables(folders: Iterable[tuple[str, Path]]) -> pd.DataFrame:
     """Join the modal tables of sections, with a `section` column first."""
-    parts = [_labelled(_read_csv(folder / MODES_CSV), (name, "")) for name, folder in folders]
+    parts = [labelled(_read_csv(folder / MODES_CSV), (name, "")) for name, folder in folders]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["section", *MODES_COLUMNS])

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from meteoseg.errors import InputError
 from meteoseg.grid import BAND_PX, Window, row_bands
 from meteoseg.io import BandWriter
+from meteoseg.labelimages import LabelImages
 from meteoseg.measure import CHEMISTRY_CSV, GRAINS_CSV
 from meteoseg.minerals.chemistry import MineralChemistry
 from meteoseg.minerals.chemistrytable import chemistry_table
 from meteoseg.minerals.choose import ChemicalPhases
 from meteoseg.minerals.solutions import chemistry_rules
 from meteoseg.section import Section
-from meteoseg.segmenting import LabelImages
 
 #: Said where nothing of this can be measured.
 WHY_NOT = "No mineral chemistry: it needs counts with standards (--standards) or maps in weight percent."
@@ -37,8 +37,14 @@ class ChemistryFiles:
     maps: Mapping[str, Path] = field(default_factory=dict)
 
 
+def chemistry_of(phases: ChemicalPhases) -> MineralChemistry:
+    """Return what measures compositions with the response, channels and legend of a phase classifier."""
+    classifier = phases.classifier
+    return MineralChemistry.of(classifier.response, classifier.channels, classifier.legend)
+
+
 def write_chemistry(section: Section, labels: LabelImages, phases: ChemicalPhases, folder: Path) -> ChemistryFiles:
-    """Measure the minerals of a section and write chemistry.csv, grains.csv and the maps, row band by row band.
+    """Measure the minerals of a section as `write_compositions` does, with the response of the classifier.
 
     Parameters
     ----------
@@ -50,8 +56,23 @@ def write_chemistry(section: Section, labels: LabelImages, phases: ChemicalPhase
     """
     if labels.phases is None:
         raise InputError("There are no phases to measure the composition of.")
-    classifier = phases.classifier
-    chemistry = MineralChemistry.of(classifier.response, classifier.channels, classifier.legend)
+    return write_compositions(section, labels.phases, labels.chondrules, chemistry=chemistry_of(phases), folder=folder)
+
+
+def write_compositions(
+    section: Section,
+    phases: NDArray[np.uint8],
+    chondrules: NDArray[np.int32] | None,
+    *,
+    chemistry: MineralChemistry,
+    folder: Path,
+) -> ChemistryFiles:
+    """Write chemistry.csv, grains.csv and the maps of a section, row band by row band.
+
+    Parameters
+    ----------
+    phases : (H, W) ids of the legend of `chemistry`; chondrules : (H, W) object ids, or None where none were sought.
+    """
     mapped = [quantity.name for quantity in chemistry.quantities if quantity.mapped]
     maps = {name: folder / f"{name}.ome.tif" for name in mapped}
     collector = chemistry.collector()
@@ -61,14 +82,14 @@ def write_chemistry(section: Section, labels: LabelImages, phases: ChemicalPhase
             for name in mapped
         }
         for window in row_bands(section.shape, BAND_PX // 4):
-            band = _read_band(section, chemistry, window, labels.phases, labels.chondrules)
+            band = _read_band(section, chemistry, window, phases, chondrules)
             made = chemistry.maps(band.values, band.phases[band.inner])
             for name, pair in writers.items():
                 for writer, plane in zip(pair, made[name], strict=True):
                     writer.write(shortened(plane))
             chemistry.gather(collector, band.values, band.phases, band.objects, halo=band.halo)
     grains = chemistry.grain_table(collector.finish())
-    table = chemistry_table(grains, chondrules=labels.chondrules is not None)
+    table = chemistry_table(grains, chondrules=chondrules is not None)
     grains.to_csv(folder / GRAINS_CSV, index=False, float_format="%.6g")
     table.to_csv(folder / CHEMISTRY_CSV, index=False, float_format="%.6g")
     return ChemistryFiles(table, grains, maps)

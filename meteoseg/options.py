@@ -204,6 +204,22 @@ def _tuning_options() -> list[Callable[[F], F]]:
     ]
 
 
+def modes_options(command: F) -> F:
+    """Add OUT or LABELS.tif and the options of ``meteoseg modes``."""
+    option, layers = click.option, click.Choice(["phases", "components"])
+    return _with(
+        command,
+        [
+            click.argument("labels", type=PathArgument, metavar="OUT|LABELS.tif"),
+            option("--mask", "masks", type=PathArgument, multiple=True, metavar="ROI", help="Region; repeatable."),
+            option("--layer", type=layers, help="Layer of LABELS.tif."),
+            option("--pixel-size", type=float, metavar="UM", help="Where LABELS.tif states none."),
+            option("--maps", type=PathArgument, metavar="DIR", help="Where the maps of OUT lie, if they moved."),
+            option("-o", "--out", type=PathArgument, metavar="CSV", help="Table to write."),
+        ],
+    )
+
+
 def evaluate_options(command: F) -> F:
     """Add PRED, TRUTH and the options of ``meteoseg evaluate``."""
     kinds = click.Choice(["phases", "components", "objects"])

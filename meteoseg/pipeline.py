@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import weakref
@@ -14,127 +13,45 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meteoseg.classify import Classification
 from meteoseg.elements import BSE
 from meteoseg.errors import InputError, PixelSizeError
 from meteoseg.grid import row_bands
-from meteoseg.illustrate import chemistry_pictures, pictures
 from meteoseg.inference import Inputs, Runner
-from meteoseg.io import BandWriter, check_values, open_section, read_labels
-from meteoseg.legend import NO_MINERALS, Legend, default_legend, write_legend_csv
+from meteoseg.io import BandWriter, check_values, open_section
+from meteoseg.labelimages import LabelImages, Scratch
+from meteoseg.legend import Legend, default_legend, write_legend_csv
 from meteoseg.legendedit import NO_EDIT, LegendEdit
 from meteoseg.measure import (
-    CHEMISTRY_CSV,
+    CALIBRATION_JSON,
     CHONDRULES_CSV,
     CLASSIFICATION_JSON,
     LABEL_FILES,
     LEGEND_CSV,
     MIXTURES_FILE,
-    MODES_CSV,
     PROBABILITY_FILES,
     RUN_JSON,
+    UNJOINED_FILE,
     LabelLayers,
-    classify_folder,
     classify_tables,
+    label_hashes,
+    weight_notes,
     write_json,
     write_tables,
 )
-from meteoseg.mineralmaps import WHY_NOT, ChemistryFiles, write_chemistry
+from meteoseg.mineralmaps import WHY_NOT, ChemistryFiles, chemistry_of, write_chemistry
 from meteoseg.minerals.choose import ChemicalPhases, choose_phase_maker
+from meteoseg.minerals.responsefile import write_response
 from meteoseg.models import Model, load_model
-from meteoseg.objects import COLUMNS
 from meteoseg.output import complete_or_absent, output_folder
 from meteoseg.provenance import Steps, environment, input_hashes, now, peak_memory_mb, section_facts
-from meteoseg.report.page import ChannelFact, ReportContent, SectionFacts, write_report
-from meteoseg.report.tables import format_chemistry, format_classification, format_modes, format_objects_summary
+from meteoseg.reporting import ResultTables, write_section_report
+from meteoseg.result import Result
 from meteoseg.section import ArrayPlane, Section, Stack
-from meteoseg.segmenting import LabelImages, PhaseMaker, Scratch, Segmenter
+from meteoseg.segmenting import PhaseMaker, Segmenter
+
+__all__ = ["DEFAULT_MODEL", "Result", "segment"]
 
 DEFAULT_MODEL = "chondrite"
-REPORT_HTML = "report.html"
-NO_WEIGHTS = (
-    "Weight percent are left empty: phases without a density take over 2 % of the area. Give them density_g_cm3 in the "
-    "legend file."
-)
-
-
-@dataclass(frozen=True)
-class Result:
-    """The results of one section, in its folder.
-
-    Label images are read when asked for: (H, W) integers, see `meteoseg.legend` for their meaning.
-    """
-
-    folder: Path
-
-    @property
-    def phases(self) -> NDArray[Any]:
-        """Phase ids (H, W)."""
-        return self._labels("phases")
-
-    @property
-    def components(self) -> NDArray[Any]:
-        """Component ids (H, W)."""
-        return self._labels("components")
-
-    @property
-    def chondrule_labels(self) -> NDArray[Any]:
-        """Object ids (H, W), 0 where there is no chondrule."""
-        return self._labels("chondrules")
-
-    def _labels(self, layer: str) -> NDArray[Any]:
-        path = self.folder / LABEL_FILES[layer]
-        if not path.is_file():
-            raise InputError(f"The model delivered no {layer}: use one that does.")
-        return read_labels(path)
-
-    @property
-    def run(self) -> dict[str, Any]:
-        """Provenance, the content of run.json."""
-        return dict(json.loads((self.folder / RUN_JSON).read_text(encoding="utf-8")))
-
-    def modes(self) -> pd.DataFrame:
-        """Return the modal table, the content of modes.csv."""
-        return pd.read_csv(self.folder / MODES_CSV)
-
-    def chondrules(self) -> pd.DataFrame:
-        """Return one row per object, the content of chondrules.csv."""
-        if not (self.folder / CHONDRULES_CSV).is_file():
-            raise InputError("The model delivered no components: there are no chondrules to list.")
-        return pd.read_csv(self.folder / CHONDRULES_CSV)
-
-    def chemistry(self) -> pd.DataFrame:
-        """Return the compositions of minerals, the content of chemistry.csv."""
-        if not (self.folder / CHEMISTRY_CSV).is_file():
-            raise InputError(WHY_NOT)
-        return pd.read_csv(self.folder / CHEMISTRY_CSV)
-
-    def classify(self, *, prior: str = "equal") -> Classification:
-        """Suggest a chondrite group from the tables."""
-        return classify_folder(self.folder, prior=prior)
-
-    def save(self, out: Path | str, *, name: str | None = None, overwrite: bool = False) -> Path:
-        """Copy the result to ``out/name`` (default: the section's name) and return that folder.
-
-        Raises
-        ------
-        OutputExistsError : that folder is not empty and `overwrite` is not set.
-        """
-        target = output_folder(Path(out), name or self.folder.name, overwrite=overwrite)
-        with complete_or_absent(target) as partial:
-            shutil.copytree(self.folder, partial, dirs_exist_ok=True)
-        return target
-
-    def summary(self) -> str:
-        """Return the modal table, the chondrules, the suggestion and where the report lies, as text."""
-        parts = [format_modes(self.modes())]
-        if (self.folder / CHEMISTRY_CSV).is_file():
-            parts.append(format_chemistry(self.chemistry()))
-        if (self.folder / CHONDRULES_CSV).is_file():
-            parts.append(format_objects_summary(self.chondrules()))
-        answer = json.loads((self.folder / CLASSIFICATION_JSON).read_text(encoding="utf-8"))
-        parts += [format_classification(answer), f"Report: {self.folder / REPORT_HTML}"]
-        return "\n\n".join(parts)
 
 
 @dataclass(frozen=True)
@@ -278,17 +195,21 @@ def _make(plan: _Plan, target: Path) -> Path:
         ).run()
         chemistry = _measure_chemistry(plan, labels, folder)
         with plan.steps("label images"):
-            _write_labels(plan, labels, folder)
+            joined = _write_labels(plan, labels, folder)
         with plan.steps("tables"):
             modes = _write_tables(plan, labels, folder)
-            labels.notes.extend(_weight_notes(modes))
+            labels.notes.extend(weight_notes(modes))
         with plan.steps("classification"):
             answer = _classify(plan, labels, modes, folder, chemistry)
         with plan.steps("report"):
             notes = list(dict.fromkeys([*plan.section.notes, *labels.notes]))
             run = _provenance(plan, notes, started)
+            run["labels"] = label_hashes(folder)
+            if isinstance(plan.phase_maker, ChemicalPhases):
+                run["chemistry"] = {"elements": list(plan.phase_maker.classifier.channels), "joined": joined}
             run["certainty"] = {layer: sure.facts() for layer, sure in labels.certainty.items()}
-            _write_report(plan, labels, folder, modes=modes, answer=answer, run=run, chemistry=chemistry)
+            tables = ResultTables(modes, _chondrules(labels, folder), answer, chemistry)
+            write_section_report(folder, run, labels, plan.legends, tables=tables, section=plan.section)
         run |= {"timings_s": plan.steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
         del labels
         shutil.rmtree(scratch.folder)
@@ -302,31 +223,42 @@ def _measure_chemistry(plan: _Plan, labels: LabelImages, folder: Path) -> Chemis
         labels.notes.append(WHY_NOT)
         return None
     with plan.steps("mineral chemistry"):
+        write_response(folder / CALIBRATION_JSON, plan.phase_maker.classifier.response)
         return write_chemistry(plan.section, labels, plan.phase_maker, folder)
 
 
-def _images(labels: LabelImages) -> dict[str, NDArray[Any]]:
-    found = {"phases": labels.phases, "components": labels.components, "chondrules": labels.chondrules}
-    return {layer: image for layer, image in found.items() if image is not None}
+def _write_labels(plan: _Plan, labels: LabelImages, folder: Path) -> dict[str, str]:
+    """Apply the user's phase legend and write the label images, and the probabilities where they were kept.
 
-
-def _write_labels(plan: _Plan, labels: LabelImages, folder: Path) -> None:
-    """Apply the user's phase legend and write the label images, and the probabilities where they were kept."""
-    if labels.phases is not None:
-        area_px = np.zeros(len(plan.phase_table), np.int64)
-        for window in row_bands(plan.section.shape):
-            band = labels.phases[window.slices]
-            area_px += np.bincount(band.ravel(), minlength=len(area_px))
-            labels.phases[window.slices] = plan.phase_table[band]
-        plan.legends["phases"] = plan.edit.with_mean_densities(default_legend("phases"), area_px)
-    for layer, image in _images(labels).items():
+    Return the new names of the phases that occur and that the legend renames or joins.
+    """
+    joined = {} if labels.phases is None else _apply_legend(plan, labels.phases, folder)
+    for layer, image in labels.images.items():
         dtype = np.dtype(np.uint32 if layer == "chondrules" else np.uint8)
         _write_image(plan, folder / LABEL_FILES[layer], image, dtype=dtype)
     for layer, image in labels.probabilities.items():
         _write_image(plan, folder / PROBABILITY_FILES[layer], image, dtype=np.dtype(np.uint8))
     if labels.mixtures is not None:
         _write_image(plan, folder / MIXTURES_FILE, labels.mixtures, dtype=np.dtype(np.uint8))
-    write_legend_csv(folder / LEGEND_CSV, *(plan.legends[layer] for layer in _layers(labels)))
+    write_legend_csv(folder / LEGEND_CSV, *(plan.legends[layer] for layer in labels.layers))
+    return joined
+
+
+def _apply_legend(plan: _Plan, phases: NDArray[np.uint8], folder: Path) -> dict[str, str]:
+    """Give `phases` (H, W) the ids of the user's legend; keep them as they were where compositions need it."""
+    area_px = np.zeros(len(plan.phase_table), np.int64)
+    for window in row_bands(plan.section.shape):
+        area_px += np.bincount(phases[window.slices].ravel(), minlength=len(area_px))
+    plan.legends["phases"] = after = plan.edit.with_mean_densities(default_legend("phases"), area_px)
+    before = plan.edit.extended(default_legend("phases"))
+    new_names = {label.name: after.name_of(int(plan.phase_table[label.id])) for label in before.labels
+                 if area_px[label.id]}  # fmt: skip
+    joined = {name: new for name, new in new_names.items() if new != name}
+    if isinstance(plan.phase_maker, ChemicalPhases) and set(joined) & chemistry_of(plan.phase_maker).phases:
+        _write_image(plan, folder / UNJOINED_FILE, phases, dtype=np.dtype(np.uint8))
+    for window in row_bands(plan.section.shape):
+        phases[window.slices] = plan.phase_table[phases[window.slices]]
+    return joined
 
 
 def _write_image(plan: _Plan, path: Path, image: NDArray[Any], *, dtype: np.dtype[Any]) -> None:
@@ -342,22 +274,10 @@ def _write_image(plan: _Plan, path: Path, image: NDArray[Any], *, dtype: np.dtyp
     writer.close()
 
 
-def _layers(labels: LabelImages) -> list[str]:
-    return [layer for layer in _images(labels) if layer != "chondrules"]
-
-
 def _write_tables(plan: _Plan, labels: LabelImages, folder: Path) -> pd.DataFrame:
-    images = _images(labels)
-    planes = {layer: ArrayPlane(images[layer]) for layer in _layers(labels)}
+    planes = {layer: ArrayPlane(labels.images[layer]) for layer in labels.layers}
     layers = LabelLayers(planes, plan.legends, plan.section.require_pixel_size())
     return write_tables(folder, layers, labels.chondrules, labels.inside)
-
-
-def _weight_notes(modes: pd.DataFrame) -> tuple[str, ...]:
-    phases = modes[(modes["layer"] == "phases") & modes["area_pct"].notna() & ~modes["name"].isin(NO_MINERALS)]
-    if phases.empty or phases["wt_pct"].notna().any():
-        return ()
-    return (NO_WEIGHTS,)
 
 
 def _facts(plan: _Plan) -> dict[str, Any]:
@@ -370,11 +290,15 @@ def _facts(plan: _Plan) -> dict[str, Any]:
 def _classify(
     plan: _Plan, labels: LabelImages, modes: pd.DataFrame, folder: Path, chemistry: ChemistryFiles | None
 ) -> dict[str, Any]:
-    chondrules = pd.read_csv(folder / CHONDRULES_CSV) if labels.chondrules is not None else None
+    chondrules = _chondrules(labels, folder)
     compositions = None if chemistry is None else chemistry.table
     answer = classify_tables(modes, chondrules, _facts(plan), chemistry=compositions).to_json_dict()
     write_json(folder / CLASSIFICATION_JSON, answer)
     return answer
+
+
+def _chondrules(labels: LabelImages, folder: Path) -> pd.DataFrame | None:
+    return None if labels.chondrules is None else pd.read_csv(folder / CHONDRULES_CSV)
 
 
 def _provenance(plan: _Plan, notes: list[str], started: str) -> dict[str, Any]:
@@ -391,44 +315,3 @@ def _provenance(plan: _Plan, notes: list[str], started: str) -> dict[str, Any]:
         "timings_s": plan.steps.seconds,
         "notes": notes,
     }
-
-
-def _write_report(
-    plan: _Plan,
-    labels: LabelImages,
-    folder: Path,
-    *,
-    modes: pd.DataFrame,
-    answer: dict[str, Any],
-    run: dict[str, Any],
-    chemistry: ChemistryFiles | None,
-) -> None:
-    section = plan.section
-    has_objects = labels.chondrules is not None
-    chondrules = pd.read_csv(folder / CHONDRULES_CSV) if has_objects else None
-    made = pictures(section, labels, plan.legends, modes=modes, chondrules=chondrules, classification=answer)
-    if chemistry is not None:
-        made += chemistry_pictures(section, labels, chemistry.maps)
-    facts = SectionFacts(
-        section.name,
-        section.shape,
-        section.require_pixel_size(),
-        section.pixel_size_source,
-        tuple(ChannelFact(c["name"], c["unit"], c["file"], c["reason"]) for c in run["section"]["channels"]),
-        section.pixel_size_error_pct,
-        ", ".join(path.name for path in section.mask_paths),
-    )
-    content = ReportContent(
-        section.name,
-        facts,
-        modes,
-        pd.DataFrame(columns=list(COLUMNS)) if chondrules is None else chondrules,
-        answer,
-        made,
-        {key: value for key, value in run.items() if key not in ("notes", "timings_s", "section")},
-        run["notes"],
-        dict(plan.steps.seconds),
-        plan.legends,
-        pd.DataFrame() if chemistry is None else chemistry.table,
-    )
-    write_report(folder / REPORT_HTML, content)

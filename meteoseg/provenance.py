@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from meteoseg._version import __version__
-from meteoseg.section import Section
+from meteoseg.io import stored_as
+from meteoseg.section import Channel, Section
 
 _PACKAGES = ("numpy", "scipy", "scikit-image", "pandas", "torch", "segmentation-models-pytorch", "tifffile")
 
@@ -73,24 +74,32 @@ def input_hashes(section: Section) -> list[dict[str, Any]]:
 
 
 def section_facts(section: Section) -> dict[str, Any]:
-    """Return name, grid, pixel size and channels as plain values."""
+    """Return name, grid, pixel size and channels as plain values.
+
+    Files of maps are named as they were given; relative names count from the folder `files_from`.
+    """
     return {
         "name": section.name,
         "shape": list(section.shape),
         "pixel_size_um": None if section.pixel_size_um is None else list(section.pixel_size_um),
         "pixel_size_source": section.pixel_size_source,
         "pixel_size_error_pct": section.pixel_size_error_pct,
-        "channels": [
-            {
-                "name": channel.name,
-                "unit": channel.unit,
-                "file": channel.path.name if channel.path else "",
-                "reason": channel.reason,
-            }
-            for channel in section.channels.values()
-        ],
+        "channels": [_channel_facts(channel) for channel in section.channels.values()],
         "masks": [path.name for path in section.mask_paths],
+        "mask_files": [str(path) for path in section.mask_paths],
+        "files_from": str(Path.cwd()),
         "skipped": [{"file": path.name, "reason": reason} for path, reason in section.skipped],
+    }
+
+
+def _channel_facts(channel: Channel) -> dict[str, Any]:
+    """Return a channel as plain values; `map` says how `reopening` finds it (None: it is only in memory)."""
+    return {
+        "name": channel.name,
+        "unit": channel.unit,
+        "file": channel.path.name if channel.path else "",
+        "reason": channel.reason,
+        "map": None if channel.path is None else stored_as(channel),
     }
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from meteoseg.certainty import Calibration, Certainty, top_of_shares
 from meteoseg.grid import BAND_PX, Window, row_bands
 from meteoseg.inference import Runner, describe_grid
+from meteoseg.labelimages import LabelImages, Scratch
 from meteoseg.labelling import ComponentMaps, make_component_maps, mapped_pixels, settle_objects, wide_holes
 from meteoseg.legend import HOLE, MATRIX, OUTSIDE, UNCLASSIFIED, default_legend
 from meteoseg.models import Model, Network
@@ -62,37 +62,6 @@ class PhaseMaker(Protocol):
 
     def identify(self, section: Section, window: Window, texture: NDArray[np.float32] | None = None) -> FoundPhases:
         """Return what the pixels of a window are; `texture` (H, W) is that probability."""
-
-
-@dataclass(frozen=True)
-class Scratch:
-    """Zeroed arrays on disk, in a folder that its owner removes."""
-
-    folder: Path
-    shape: tuple[int, int]
-
-    def array(self, name: str, dtype: Any) -> NDArray[Any]:
-        """Make an array of the section's shape."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return np.memmap(self.folder / f"{name}.raw", dtype=dtype, mode="w+", shape=self.shape)
-
-
-@dataclass
-class LabelImages:
-    """Label images of one section (H, W); a layer that nothing delivers is None.
-
-    `probabilities` holds, where asked for, the top probability in percent, and `mixtures` which pixels chemistry takes
-    for a mixture of two phases; `certainty` holds the mean probability.
-    """
-
-    inside: NDArray[np.bool_]
-    phases: NDArray[np.uint8] | None = None
-    components: NDArray[np.uint8] | None = None
-    chondrules: NDArray[np.int32] | None = None
-    mixtures: NDArray[np.bool_] | None = None
-    notes: list[str] = field(default_factory=list)
-    probabilities: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
-    certainty: dict[str, Certainty] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

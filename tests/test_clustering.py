@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,10 @@ from meteoseg.clustering import ClusterOptions
 from meteoseg.errors import InputError, OutputExistsError, PixelSizeError, UnknownNameError
 from meteoseg.io import open_labels, write_labels
 from meteoseg.legend import read_legend_csv
+from meteoseg.report.facts import significant
 from meteoseg.section import Section
 
-FILES = {"phases.ome.tif", "legend.csv", "modes.csv", "channel_means.csv", "phases.png", "run.json"}
+FILES = {"phases.ome.tif", "legend.csv", "modes.csv", "channel_means.csv", "phases.png", "report.html", "run.json"}
 
 
 def made() -> Section:
@@ -67,6 +70,40 @@ def test_means_are_those_of_the_values_that_are_there(tmp_path):
     metal = np.isfinite(iron) & (iron > 5)
     assert means.loc["metal", "Fe"] == pytest.approx(iron[metal].mean())
     assert means.loc["metal", "S"] == 5
+
+
+def test_the_report_shows_classes_means_and_how_they_were_made(tmp_path):
+    section = made()
+    result = ms.cluster(section, ClusterOptions("kmeans", classes=2), out=tmp_path)
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'alt="([^"]+)"', page) == ["Classes", "Modal abundances"]
+    assert '<div class="answer long">k-means, 2 clusters</div>' in page
+    assert "<strong>2</strong><span>classes of pixels" in page
+    assert "<h3>classes</h3>" in page
+    for word in ("wt %", "Suggested group", "<h2>Chondrules</h2>", "chondrules and fragments", "Weight percent"):
+        assert word not in page
+    assert '<th class="n">Fe (counts)</th>' in page
+    means = result.channel_means().set_index("name")
+    for name in ("cluster 1", "cluster 2"):
+        assert f">{significant(means.loc[name, 'Fe'])}</td>" in page
+        assert f"{result.modes().set_index('name').loc[name, 'area_pct']:.2f}" in page
+    assert '<td class="key">parameters.method</td><td class="value">kmeans</td>' in page
+    assert '<td class="key">versions.meteoseg</td>' in page
+    assert str(result.folder / "report.html") in result.summary()
+
+
+def test_the_report_repeats_the_notes_and_shows_composites(tmp_path):
+    section = made()
+    names = ("Fe", "Mg", "S", "Ca", "Al")
+    maps = {name: section.read(["Fe"])[0] if name != "Al" else -section.read(["Fe"])[0] for name in names}
+    full = Section.from_arrays("B", maps, pixel_size_um=2.0, units=dict.fromkeys(names, "counts"))
+    result = ms.cluster(full, ClusterOptions("nmf", classes=2), out=tmp_path)
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert "FeMgSCaAl" in re.findall(r'alt="([^"]+)"', page)
+    assert result.run["notes"]
+    shown = html.unescape(page)
+    assert "negative" in " ".join(result.run["notes"])
+    assert all(note.partition(": ")[2] in shown for note in result.run["notes"])
 
 
 def test_clusters_are_numbered_by_their_area_and_without_gaps(tmp_path, monkeypatch):

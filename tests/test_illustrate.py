@@ -9,12 +9,12 @@ from PIL import Image
 
 from meteoseg.grid import Window
 from meteoseg.illustrate import pictures, section_window
+from meteoseg.labelimages import LabelImages
 from meteoseg.legend import default_legend
 from meteoseg.modes import modes_of
 from meteoseg.objects import measure_objects
 from meteoseg.report.mapsheet import COLUMN_PX, MARGIN_PX
 from meteoseg.section import Section
-from meteoseg.segmenting import LabelImages
 
 LEGENDS = {layer: default_legend(layer) for layer in ("phases", "components")}
 EVEN = {"class": "none", "groups": [{"group": "H", "probability": 0.5}, {"group": "L", "probability": 0.5}]}

@@ -20,10 +20,11 @@ LEVELS = {
         0: "_version errors legend legendedit section grid elements syntax expressions sampling mineraldata",
         1: "io register channels simulate minerals tiles resample instances labelling objects "
         "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
-        "evaluate fetch",
+        "evaluate fetch labelimages reopening channelmeans",
         2: "unet fusion folded models",
         3: "predict inference train",
-        4: "segmenting mineralmaps illustrate pipeline batch drawnscores finetuning clustering",
+        4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking batch drawnscores "
+        "finetuning clustering",
         5: "console options cli __main__",
     }.items()
     for name in names.split()
@@ -36,7 +37,10 @@ FLOW = {
     "report": {"objects", "minerals"},
     "minerals": {"io"},
     "simulate": {"io"},
-    "measure": {"io", "objects", "modes", "classify"},
+    "labelimages": {"certainty"},
+    "provenance": {"io"},
+    "reopening": {"io", "provenance"},
+    "measure": {"io", "objects", "modes", "classify", "provenance"},
     "scores": {"metrics"},
     "evaluate": {"io", "measure", "scores", "labeltables"},
     "fusion": {"unet"},
@@ -44,9 +48,12 @@ FLOW = {
     "models": {"unet", "fusion"},
     "inference": {"predict"},
     "train": {"predict"},
-    "illustrate": {"segmenting"},
-    "mineralmaps": {"segmenting"},
-    "pipeline": {"segmenting", "illustrate", "mineralmaps"},
+    "reporting": {"illustrate", "mineralmaps"},
+    "result": {"mineralmaps"},
+    "pipeline": {"segmenting", "mineralmaps", "reporting", "result"},
+    "remeasuring": {"mineralmaps"},
+    "remaking": {"remeasuring", "reporting", "illustrate"},
+    "clustering": {"reporting", "illustrate"},
     "batch": {"pipeline"},
     "drawnscores": {"segmenting"},
     "finetuning": {"drawnscores"},
@@ -139,7 +146,7 @@ def test_help_loads_no_heavy_library() -> None:
 
 def test_modes_does_not_load_torch() -> None:
     assert "torch" not in loaded_after(
-        "import meteoseg.measure, meteoseg.io, meteoseg.classify, meteoseg.report.tables"
+        "import meteoseg.remaking, meteoseg.io, meteoseg.classify, meteoseg.report.tables"
     )
 
 

@@ -14,9 +14,9 @@ from meteoseg.measure import (
     LabelLayers,
     classify_again,
     count_modes,
-    modes_again,
     result_folders,
 )
+from meteoseg.remaking import modes_again
 from meteoseg.section import ArrayPlane
 
 PHASES, COMPONENTS = default_legend("phases"), default_legend("components")

@@ -7,55 +7,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-import torch
-from torch import nn
+from mineral_painting import CALIBRATION, NAMES, SIDE, one_chondrule_model, painted, painted_counts, section_of
 
 from meteoseg.classify import chemistry_evidence
 from meteoseg.errors import InputError
 from meteoseg.io.formats import read_maps
+from meteoseg.labelimages import LabelImages
 from meteoseg.legend import default_legend
 from meteoseg.measure import classify_folder
 from meteoseg.mineralmaps import WHY_NOT, write_chemistry
-from meteoseg.minerals.calibration import Calibration, ChannelResponse
 from meteoseg.minerals.choose import ChemicalPhases
 from meteoseg.minerals.classifier import PhaseClassifier
-from meteoseg.minerals.formula import formula_wt_pct, mix_formulas
-from meteoseg.minerals.sensitivities import WDS_SENSITIVITY
-from meteoseg.models import Model, ModelCard, NetworkCard
 from meteoseg.pipeline import segment
-from meteoseg.section import Section
-from meteoseg.segmenting import LabelImages
 
-NAMES = ("Mg", "Si", "Ca", "Fe", "Ni", "S", "Al")
-CALIBRATION = Calibration({name: ChannelResponse(WDS_SENSITIVITY[name], 0.2, 0.02, relative_sd=0.02) for name in NAMES})
-SIDE = 16
 CHEMISTRY = {"chemistry.csv", "grains.csv"} | {
     f"{name}{end}.ome.tif" for name in ("Fa", "Fs", "Wo", "An", "Ni") for end in ("", "_sd")
 }
-
-
-def painted(rows=6, cols=9, seed=1):
-    """wt% maps and phases of square grains of olivine (Fa 10 to 30 by column), pyroxene and kamacite, 2 px apart."""
-    compositions = [mix_formulas(["Mg2SiO4", "Fe2SiO4"], [1 - fa, fa]) for fa in np.linspace(0.1, 0.3, cols)]
-    phases = np.zeros((rows * SIDE, cols * SIDE), np.uint8)
-    values = {name: np.zeros(phases.shape) for name in NAMES}
-    rng = np.random.default_rng(seed)
-    legend = default_legend("phases")
-    for row in range(rows):
-        kind = {4: "low-Ca pyroxene", 5: "kamacite"}.get(row, "olivine")
-        for col in range(cols):
-            known = {"low-Ca pyroxene": formula_wt_pct("Mg1.6Fe0.36Ca0.04Si2O6"), "kamacite": {"Fe": 94.5, "Ni": 5.5}}
-            wt = known.get(kind, compositions[col])
-            box = np.s_[row * SIDE : (row + 1) * SIDE - 2, col * SIDE : (col + 1) * SIDE - 2]
-            phases[box] = legend[kind].id
-            for name in NAMES:
-                values[name][box] = wt.get(name, 0.0)
-    noisy = {name: plane + rng.normal(0, 0.3, plane.shape) * (phases > 0) for name, plane in values.items()}
-    return noisy, phases
-
-
-def section_of(values, units="wt%"):
-    return Section.from_arrays("A", values, pixel_size_um=2.0, units=dict.fromkeys(values, units))
 
 
 def written(folder, values, phases, chondrules=None):
@@ -118,43 +85,11 @@ def test_a_failure_leaves_no_map(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-class OneChondrule(nn.Module):
-    """Stands for a network that sees nothing but chondrule."""
-
-    multiple_px = 32
-
-    def __init__(self):
-        super().__init__()
-        self.card = NetworkCard("one", ("components",), ("Fe",), component_classes=("matrix", "chondrule"), tile_px=64)
-        self.level = nn.Parameter(torch.tensor([0.0, 9.0]).reshape(1, 2, 1, 1))
-
-    def forward(self, image):
-        return self.level.expand(len(image), 2, *image.shape[2:])
-
-    def split(self, logits):
-        return {"components": logits}
-
-
 def test_a_run_on_counts_writes_chemistry_and_classifies_with_it(tmp_path):
-    wt, phases = painted()
-    rng = np.random.default_rng(3)
-    legend = default_legend("phases")
-    counts = {name: np.zeros(phases.shape) for name in NAMES}
-    for phase in np.unique(phases[phases > 0]):
-        for col in range(9):
-            box = np.zeros(phases.shape, bool)
-            box[:, col * SIDE : (col + 1) * SIDE] = True
-            box &= phases == phase
-            composition = {name: max(0.0, float(wt[name][box].mean())) for name in NAMES} | {"O": 40.0}
-            if legend.name_of(int(phase)) == "kamacite":
-                composition["O"] = 0.0
-            for name, mean in CALIBRATION.predict_counts(composition).items():
-                counts[name][box] = rng.poisson(mean, int(box.sum()))
+    counts, _ = painted_counts()
     CALIBRATION.to_json(tmp_path / "calibration.json")
     section = section_of(counts, "counts")
-    network = OneChondrule()
-    model = Model(ModelCard("one", (network.card,)), {"one": network}, Path("one.safetensors"), "0" * 64)
-    result = segment(section, model, standards=tmp_path / "calibration.json", out=tmp_path / "out")
+    result = segment(section, one_chondrule_model(), standards=tmp_path / "calibration.json", out=tmp_path / "out")
     assert {path.name for path in result.folder.iterdir()} >= CHEMISTRY
     fa = result.chemistry().query("quantity == 'Fa' and where == 'all'").iloc[0]
     assert fa["mean"] == pytest.approx(20, abs=1)

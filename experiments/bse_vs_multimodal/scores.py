@@ -20,13 +20,14 @@ from scipy.ndimage import center_of_mass
 import meteoseg as ms
 from meteoseg.inference import Inputs, Runner
 from meteoseg.io import read_labels
+from meteoseg.labelimages import Scratch
 from meteoseg.legend import default_legend
 from meteoseg.metrics import boundary_band, match_objects
 from meteoseg.models import Model
 from meteoseg.provenance import Steps
 from meteoseg.scores import matrix_of
 from meteoseg.section import Section
-from meteoseg.segmenting import Scratch, Segmenter
+from meteoseg.segmenting import Segmenter
 from meteoseg.train.dataset import find_examples
 
 LEGEND = default_legend("components")

@@ -3,7 +3,7 @@
 from meteoseg.io.describe import describe_section
 from meteoseg.io.labels import BandWriter, open_labels, read_labels, write_labels
 from meteoseg.io.opening import open_section, section_name
-from meteoseg.io.sectionfile import write_section_toml
+from meteoseg.io.sectionfile import open_stored, stored_as, write_section_toml
 from meteoseg.io.values import check_values
 
 __all__ = [
@@ -12,8 +12,10 @@ __all__ = [
     "describe_section",
     "open_labels",
     "open_section",
+    "open_stored",
     "read_labels",
     "section_name",
+    "stored_as",
     "write_labels",
     "write_section_toml",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,18 +148,43 @@ def _number(data: dict[str, Any], key: str, path: Path) -> float | None:
     return None if value is None else float(value)
 
 
-def _channel_line(channel: Channel, toml: Path) -> str:
+def stored_as(channel: Channel) -> dict[str, Any]:
+    """Return what says where a map lies: its `file` as it was named, and `page` and `oxide` where there are such.
+
+    Raises
+    ------
+    InputError : a channel that is only in memory.
+    """
     if channel.path is None:
         raise InputError(f"Channel '{channel.name}' is only in memory: write it to a file first.")
     plane: Plane = channel.plane.plane if isinstance(channel.plane, PlaneView) else channel.plane
-    oxide = plane.formula if isinstance(plane, OxidePlane) else None
-    plane = plane.plane if isinstance(plane, OxidePlane) else plane
-    parts = [f"file = {_relative(channel.path, toml)}"]
+    found: dict[str, Any] = {"file": str(channel.path)}
+    if isinstance(plane, OxidePlane):
+        found["oxide"] = plane.formula
+        plane = plane.plane
     if isinstance(plane, TiffPlane) and plane.page is not None:
-        parts.append(f"page = {plane.page}")
+        found["page"] = plane.page
+    return found
+
+
+def open_stored(name: str, entry: Mapping[str, Any], listed_in: Path) -> Channel:
+    """Open the map that `stored_as` (and `unit`) describe; relative files lie beside `listed_in`.
+
+    Raises
+    ------
+    InputError : a file that cannot be read, or has no such page.
+    """
+    return _channel(name, dict(entry), listed_in)[0]
+
+
+def _channel_line(channel: Channel, toml: Path) -> str:
+    where = stored_as(channel)
+    parts = [f"file = {_relative(Path(where['file']), toml)}"]
+    if "page" in where:
+        parts.append(f"page = {where['page']}")
     parts.append(f"unit = {_quoted(channel.unit)}")
-    if oxide:
-        parts.append(f"oxide = {_quoted(oxide)}")
+    if "oxide" in where:
+        parts.append(f"oxide = {_quoted(where['oxide'])}")
     return "{ " + ", ".join(parts) + " }"
 
 

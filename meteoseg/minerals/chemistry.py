@@ -77,6 +77,11 @@ class MineralChemistry:
         found = {quantity.name: quantity for table in self.tables for quantity in table.solution.quantities}
         return tuple(found.values())
 
+    @property
+    def phases(self) -> set[str]:
+        """Names of the phases whose composition is measured."""
+        return {phase for table in self.tables for phase in table.solution.phases if phase in self.legend}
+
     def ids(self, table: SolutionTable) -> list[int]:
         """Phase ids of a solid solution."""
         return [self.legend[phase].id for phase in table.solution.phases if phase in self.legend]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from meteoseg.section import Plane
 
 _COLORS = "viridis"
-_GROUND = (40, 43, 50)
+#: Of pixels without a value: no colour of the scale is near this grey, neither its dark nor its bright end.
+GROUND = (150, 150, 150)
 _STEPS = 6
 _STRETCH_PCT = (2.0, 98.0)
 
@@ -61,7 +62,7 @@ def value_map_figure(
 
     Parameters
     ----------
-    values : (H, W) floats, NaN (drawn dark) where there is no value; None is returned where all are NaN.
+    values : (H, W) floats, NaN (drawn grey) where there is no value; None is returned where all are NaN.
     pixel_size_um : (dy, dx) of `values`.
     """
     rows, cols = values.shape
@@ -74,14 +75,25 @@ def value_map_figure(
     high = max(high, low + 1e-3)
     share = np.clip((np.where(present, shown, low) - low) / (high - low), 0, 1)
     rgb = (255 * colormaps[_COLORS](share)[..., :3]).astype(np.uint8)
-    rgb[~present] = _GROUND
-    entries = [
-        LegendEntry(f"{name} {low + part * (high - low):.1f} {unit}", _hex(colormaps[_COLORS](part)))
-        for part in np.linspace(1, 0, _STEPS)
-    ]
+    rgb[~present] = GROUND
+    ends = (bool((shown[present] < low).any()), bool((shown[present] > high).any()))
+    entries = (*_scale(f"{name} ", (low, high), unit, ends), LegendEntry("not measured", _hex(GROUND)))
     size = (pixel_size_um[0] * rows / shape[0], pixel_size_um[1] * cols / shape[1])
-    return MapSheet(rgb, size, tuple(entries)).png()
+    return MapSheet(rgb, size, entries).png()
 
 
-def _hex(color: tuple[float, float, float, float]) -> str:
-    return "#" + "".join(f"{round(255 * part):02x}" for part in color[:3])
+def _scale(name: str, limits: tuple[float, float], unit: str, ends: tuple[bool, bool]) -> tuple[LegendEntry, ...]:
+    """List colours from the highest value to the lowest; `ends` say whether lower and higher values share the last."""
+    low, high = limits
+    signs = ["≥ " if ends[1] else "", *[""] * (_STEPS - 2), "≤ " if ends[0] else ""]
+    return tuple(
+        LegendEntry(
+            f"{name}{sign}{low + part * (high - low):.1f} {unit}",
+            _hex(tuple(round(255 * value) for value in colormaps[_COLORS](part)[:3])),
+        )
+        for part, sign in zip(np.linspace(1, 0, _STEPS), signs, strict=True)
+    )
+
+
+def _hex(color: tuple[int, ...]) -> str:
+    return "#" + "".join(f"{part:02x}" for part in color)

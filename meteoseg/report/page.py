@@ -15,8 +15,9 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from meteoseg.elements import ATOMIC_NUMBER, BSE
-from meteoseg.legend import LAYERS, Legend, default_legend
+from meteoseg.legend import LAYERS, UNCLASSIFIED, Legend, default_legend
 from meteoseg.report.chemistry import chemistry_rows
+from meteoseg.report.classmeans import MeanTable, mean_table
 from meteoseg.report.facts import SizeSummary, Suggestion, layer_rows, mapped_area_mm2, number, significant
 
 #: Bytes that all pictures of a page may take before they are written as text (a third more).
@@ -96,25 +97,27 @@ class ReportContent:
     Parameters
     ----------
     modes, chondrules : tables in the formats of ``modes.csv`` and ``chondrules.csv``.
-    classification : the dictionary of ``classification.json``.
+    classification : the dictionary of ``classification.json``; None where pixels were only sorted into classes.
     run : provenance as in ``run.json``; nested dictionaries and lists are allowed.
     notes : problems and remarks, repeated at the top of the page.
     timings_s : seconds per step.
     legends : colours by layer; the shipped ones where a layer is missing.
     chemistry : table in the format of ``chemistry.csv``; empty where there is none.
+    class_means : table in the format of ``channel_means.csv``; empty where there is none.
     """
 
     title: str
     section: SectionFacts
     modes: pd.DataFrame
     chondrules: pd.DataFrame
-    classification: Mapping[str, Any]
+    classification: Mapping[str, Any] | None
     pictures: Sequence[Picture] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
     legends: Mapping[str, Legend] = field(default_factory=dict)
     chemistry: pd.DataFrame = field(default_factory=pd.DataFrame)
+    class_means: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -147,22 +150,30 @@ def render_report(content: ReportContent) -> str:
     """Return the page as HTML; every text in it is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = resources.files("meteoseg").joinpath("report/page.html").read_text(encoding="utf-8")
-    suggestion = Suggestion.from_dict(content.classification)
+    suggestion = None if content.classification is None else Suggestion.from_dict(content.classification)
+    said = () if suggestion is None else suggestion.notes
     pictures = fit_pictures(content.pictures, PICTURE_BUDGET)
     return environment.from_string(source).render(
         content=content,
         suggestion=suggestion,
-        class_words=CLASS_WORDS.get(suggestion.class_, suggestion.class_),
-        notes=merge_notes([note for note in content.notes if note not in suggestion.notes]),
+        class_words="" if suggestion is None else CLASS_WORDS.get(suggestion.class_, suggestion.class_),
+        sorted_by=str(content.run.get("phases_from", "")),
+        notes=merge_notes([note for note in content.notes if note not in said]),
         key_numbers=list(_key_numbers(content)),
         layers=[(layer, _mode_rows(content, layer)) for layer in _layers(content.modes)],
         maps=[picture for picture in pictures if not picture.chart],
         charts=[picture for picture in pictures if picture.chart],
         chemistry=chemistry_rows(content.chemistry),
+        class_means=_class_means(content),
         objects=_object_rows(content.chondrules),
         n_objects=len(content.chondrules),
         provenance=list(_flat(content.run)),
     )
+
+
+def _class_means(content: ReportContent) -> MeanTable | None:
+    legend = content.legends.get("phases") or default_legend("phases")
+    return mean_table(content.class_means, legend, {channel.name: channel.unit for channel in content.section.channels})
 
 
 def merge_notes(notes: Sequence[str]) -> list[str]:
@@ -190,6 +201,10 @@ def _layers(modes: pd.DataFrame) -> list[str]:
 def _key_numbers(content: ReportContent) -> Iterator[tuple[str, str]]:
     """Yield the figures of the first screen as (number, what it is)."""
     yield f"{significant(mapped_area_mm2(content.modes))} mm²", "of rock mapped, without holes"
+    if content.classification is None:
+        classes = content.modes[content.modes["area_pct"].notna() & (content.modes["name"] != UNCLASSIFIED)]
+        yield str(len(classes)), "class of pixels" if len(classes) == 1 else "classes of pixels"
+        return
     sizes = SizeSummary.of(content.chondrules)
     yield (
         str(sizes.n_objects),

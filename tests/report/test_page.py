@@ -4,6 +4,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -172,3 +173,21 @@ def test_unequal_pixels_are_named_by_axis():
     facts = SectionFacts("A", (10, 20), (2.0, 1.5), "metadata")
     assert facts.pixel_size_text == "2 × 1.5 µm (rows × columns), from metadata"
     assert facts.extent_text == "10 × 20 px, 0.0200 × 0.0300 mm"
+
+
+def test_classes_of_pixels_have_no_group_and_their_means_are_shaded(content, modes):
+    classes = modes[modes["layer"] == "phases"]
+    names = classes.loc[classes["area_pct"].notna(), "name"].tolist()[:2]
+    means = pd.DataFrame({"name": names, "area_px": [9, 4], "Fe": [12.34, 250.0], "Mg": [np.nan, 7.0]})
+    page = render_report(
+        replace(content, classification=None, modes=classes, class_means=means, chondrules=content.chondrules.iloc[:0],
+                run={"phases_from": "k-means, 2 clusters"})
+    )  # fmt: skip
+    assert "Suggested group" not in page
+    assert '<div class="answer long">k-means, 2 clusters</div>' in page
+    assert '<th class="n">Fe (counts)</th><th class="n">Mg</th>' in page
+    cells = re.findall(r"rgba\(47, 95, 147, ([\d.]+)\)\">([^<]+)</td>", page)
+    assert cells == [("0.0", "12.3"), ("0.0", "–"), ("0.45", "250"), ("0.0", "7.00")]
+    parser = _Resources()
+    parser.feed(page)
+    assert parser.open == []

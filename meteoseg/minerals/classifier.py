@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,13 @@ from meteoseg.minerals.likelihood import (
     Ints,
     Moments,
     Response,
-    first_highest,
     template_moments,
 )
 from meteoseg.minerals.parallel import over_tiles
 from meteoseg.minerals.quantified import estimate_noise, neighbours_are_related, point_noise
 from meteoseg.minerals.rejection import misfit_bound
-from meteoseg.minerals.search import Search
-from meteoseg.minerals.smoothing import REACH_PX, smooth_posterior
+from meteoseg.minerals.search import Found, Search
+from meteoseg.minerals.smoothing import REACH_PX, highest, smooth_posterior
 from meteoseg.minerals.templates import Templates, load_templates, new_phase_notes
 
 _POINTS_NOTE = (
@@ -79,12 +79,34 @@ class Identified:
 
 @dataclass(frozen=True)
 class _Part:
-    """A tile: likely `phases` (K,), their `posterior` (K, h, w), best `template` and its `misfit` (h, w)."""
+    """A tile with its surroundings, flat, and where the tile is in it.
 
-    phases: Ints
+    found : of N pixels. posterior : of their rivals. shape : (H, W), H * W = N. inner : rows and columns of the tile.
+    """
+
+    found: Found
     posterior: Floats
-    template: Ints
-    misfit: Floats
+    shape: tuple[int, int]
+    inner: tuple[slice, slice]
+
+    def likeliest(self) -> tuple[Ints, Floats]:
+        """Phase of each pixel and its probability (N,); the first of equals."""
+        rivals, phase = self.found.rivals, self.found.phase.copy()
+        top = highest(self.posterior, rivals.pixel, phase.size)
+        won = np.flatnonzero(self.posterior == top.take(rivals.pixel))[::-1]
+        phase[rivals.pixel[won]] = rivals.phase[won]
+        return phase, np.where(top < 0, np.float32(1), top)
+
+    def dense(self, phases: int) -> Floats:
+        """Posterior of every phase in the tile (K, h, w)."""
+        every = np.zeros((phases, self.found.phase.size), np.float32)
+        every[self.found.phase, np.arange(self.found.phase.size)] = 1
+        every[self.found.rivals.phase, self.found.rivals.pixel] = self.posterior
+        return every.reshape(-1, *self.shape)[:, *self.inner]
+
+    def cut(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """Take the pixels of the tile."""
+        return flat.reshape(self.shape)[self.inner]
 
 
 # Of point analyses, the steps between sampled compositions are the larger part of the misfit: a wider bound.
@@ -219,12 +241,11 @@ class PhaseClassifier:
 
         def work(tile: Window) -> None:
             part, at = self._work_on(planes, tile), tile.slices
-            top = part.posterior.max(axis=0)
-            best = first_highest(part.posterior.reshape(len(part.phases), -1), top.ravel()).reshape(tile.shape)
-            unfit = part.misfit > bound
-            result.labels[at] = np.where(unfit, unclassified, ids[part.phases[best]])
-            result.probability[at] = np.where(unfit, 0, top)
-            result.mixed[at] = ~pure[part.template] & ~unfit
+            phase, probability = part.likeliest()
+            unfit = part.found.misfit > bound
+            result.labels[at] = part.cut(np.where(unfit, unclassified, ids[phase]))
+            result.probability[at] = part.cut(np.where(unfit, 0, probability))
+            result.mixed[at] = part.cut(~pure[part.found.best] & ~unfit)
 
         over_tiles(result.labels.shape, work, threads=threads)
         return result
@@ -245,8 +266,7 @@ class PhaseClassifier:
 
         def work(tile: Window) -> None:
             part = self._work_on(planes, tile)
-            for phase, shares in zip(part.phases, part.posterior, strict=True):
-                result[phase][tile.slices] = shares
+            result[:, *tile.slices] = part.dense(len(result))
 
         over_tiles(planes.shape[1:], work, threads=threads)
         return result
@@ -267,16 +287,10 @@ class PhaseClassifier:
         """Identify the pixels of a tile; its neighbours within the reach of the smoothing have their say."""
         outer = tile.padded(REACH_PX, planes.shape[1:])
         found = self.search.find(planes[:, *outer.slices].reshape(len(planes), -1))
-        likely = np.flatnonzero(found.log_likelihood.max(axis=1) > -np.inf)
-        logits = found.log_likelihood[likely].reshape(-1, *outer.shape)
-        posterior = smooth_posterior(logits, coupling=self.settings.coupling)
-        inner = tile.within(outer)
-        return _Part(
-            likely,
-            np.ascontiguousarray(posterior[:, *inner]),
-            found.best.reshape(outer.shape)[inner],
-            found.misfit.reshape(outer.shape)[inner],
+        posterior = smooth_posterior(
+            found.rivals, found.phase.reshape(outer.shape), coupling=self.settings.coupling
         )
+        return _Part(found, posterior, outer.shape, tile.within(outer))
 
     def _phase_ids(self) -> NDArray[np.uint8]:
         return np.array([self.legend[name].id for name in self.templates.phases], np.uint8)

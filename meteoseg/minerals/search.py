@@ -20,10 +20,13 @@ from meteoseg.minerals.likelihood import (
     row_constants,
     row_weights,
 )
+from meteoseg.minerals.smoothing import Rivals
 
 #: A phase less likely than the best of a pixel by this natural logarithm has no part in its posterior (3e-4).
 LEAST_LOG_RATIO = 8.0
 _CELLS = 32
+#: Pixels that are compared at a time.
+_PIECE_PX = 4096
 _FAR_ENOUGH = 300.0
 #: A row is compared where it comes this close to the best one of its phase.
 _NEARLY_BEST = 1.0
@@ -39,46 +42,34 @@ _SEED = 20170814
 class Candidates:
     """Rows of the templates that are compared in one cell.
 
-    rows : (R,) ascending; weights : (R, 2C + 1); groups : (phase, slice of the rows) of every phase among them.
+    rows : (R,) ascending; weights : (R, 2C + 1); phases : (G,) ascending; groups : the slice of the rows of each of them.
     """
 
     rows: Ints
     weights: Floats
-    groups: tuple[tuple[int, slice], ...]
+    phases: Ints
+    groups: tuple[slice, ...]
 
     @classmethod
     def of(cls, rows: Ints, moments: Moments, weights: Floats) -> Candidates:
         """Arrange `rows` of all templates."""
-        return cls(rows, np.ascontiguousarray(weights[rows]), tuple(groups_of(moments.phase_of[rows])))
+        groups = groups_of(moments.phase_of[rows])
+        phases = np.array([phase for phase, _ in groups])
+        return cls(rows, np.ascontiguousarray(weights[rows]), phases, tuple(group for _, group in groups))
 
 
 @dataclass(frozen=True)
 class Found:
     """What is known of N pixels.
 
-    log_likelihood : (K, N) float32 of the best template of each phase, prior included; -inf where less than the best
-    phase's by more than `LEAST_LOG_RATIO`. best : (N,) row of the best template. misfit : (N,) float32, its squared
-    residual over variance, averaged over the channels.
+    best : (N,) row of the likeliest template. phase : (N,) its phase. misfit : (N,) float32, its squared residual over
+    variance, averaged over the channels. rivals : the phases of the pixels that have several.
     """
 
-    log_likelihood: Floats
     best: Ints
+    phase: Ints
     misfit: Floats
-
-    def columns(self, part: slice) -> Found:
-        """Return a view of some pixels."""
-        return Found(self.log_likelihood[:, part], self.best[part], self.misfit[part])
-
-    def replace(self, which: Ints, other: Found) -> None:
-        """Overwrite the pixels `which` by those of `other`."""
-        self.log_likelihood[:, which] = other.log_likelihood
-        self.best[which], self.misfit[which] = other.best, other.misfit
-
-    def reordered(self, order: Ints) -> Found:
-        """Return the pixels with pixel i at place order[i]."""
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return Found(self.log_likelihood.take(back, axis=1), self.best[back], self.misfit[back])
+    rivals: Rivals
 
 
 @dataclass(frozen=True)
@@ -132,54 +123,63 @@ class Search:
         """Tell which rows (R, N) are, or nearly are, the best of a phase that has a part in the posterior."""
         least = table.max(axis=0) - LEAST_LOG_RATIO
         near = np.empty(table.shape, bool)
-        for _, rows in self._everything.groups:
+        for rows in self._everything.groups:
             best = table[rows].max(axis=0)
             near[rows] = table[rows] >= np.where(best >= least, best - _NEARLY_BEST, np.inf)
         return near
 
     def find(self, values: Floats) -> Found:
         """Compare pixels (C, N) with the candidates of their cells, and those that fit badly with all rows."""
-        cell = first_highest(self._signposts @ expand(values)).astype(np.uint8)
+        cell = self._cell_of(values)
         order = np.argsort(cell, kind="stable")
-        features = expand(values.take(order, axis=1))
-        found = self._blank(values.shape[1])
+        best, misfit = np.empty(len(order), np.int64), np.empty(len(order), np.float32)
+        parts = []
         for index, columns in _runs(cell[order]):
-            self._compare(self._cells[index], features[:, columns], found.columns(columns))
-        self._finish(found)
-        doubtful = np.flatnonzero(found.misfit > _DOUBTFUL)
+            for piece in _pieces(columns):
+                which = order[piece]
+                features = expand(values.take(which, axis=1))
+                part = self._compare(self._cells[index], features, largest_misfit=_DOUBTFUL)
+                best[which], misfit[which] = part.best, part.misfit
+                parts.append(part.rivals.moved_to(which))
+        doubtful = np.flatnonzero(misfit > _DOUBTFUL)
         if doubtful.size:
-            found.replace(doubtful, self._all_rows(features.take(doubtful, axis=1)))
-        return found.reordered(order)
+            part = self._all_rows(expand(values.take(doubtful, axis=1)))
+            best[doubtful], misfit[doubtful] = part.best, part.misfit
+            parts.append(part.rivals.moved_to(doubtful))
+        return Found(best, self.moments.phase_of[best], misfit, Rivals.joined(parts))
+
+    def _cell_of(self, values: Floats) -> NDArray[np.uint8]:
+        """Cell of each pixel (N,)."""
+        cell = np.empty(values.shape[1], np.uint8)
+        for piece in _pieces(slice(0, len(cell))):
+            cell[piece] = first_highest(self._signposts @ expand(values[:, piece]))
+        return cell
 
     def find_exhaustively(self, values: Floats) -> Found:
         """Compare pixels (C, N) with every template: the reference for `find`, several times slower."""
         return self._all_rows(expand(values))
 
     def _all_rows(self, features: Floats) -> Found:
-        found = self._blank(features.shape[1])
-        self._compare(self._everything, features, found)
-        self._finish(found)
-        return found
+        return self._compare(self._everything, features)
 
-    def _blank(self, pixels: int) -> Found:
-        phases = int(self.moments.phase_of[-1]) + 1
-        nothing = np.full((phases, pixels), -np.inf, np.float32)
-        return Found(nothing, np.empty(pixels, np.int64), np.empty(pixels, np.float32))
-
-    def _compare(self, candidates: Candidates, features: Floats, found: Found) -> None:
-        """Fill in `log_likelihood` and `best`; `misfit` holds the highest log-likelihood for now."""
+    def _compare(self, candidates: Candidates, features: Floats, *, largest_misfit: float = np.inf) -> Found:
+        """Find the best of `candidates`; pixels of a larger misfit get no rivals."""
+        pixels = features.shape[1]
         table = candidates.weights @ features
-        for phase, rows in candidates.groups:
-            np.maximum.reduce(table[rows], axis=0, out=found.log_likelihood[phase])
-        top = np.maximum.reduce(found.log_likelihood, axis=0, out=found.misfit)
-        found.best[...] = candidates.rows[first_highest(table, top)]
-
-    def _finish(self, found: Found) -> None:
-        """Cut off unlikely phases; turn the highest log-likelihood into the misfit."""
-        least = found.misfit - np.float32(LEAST_LOG_RATIO)
-        np.copyto(found.log_likelihood, -np.inf, where=found.log_likelihood < least)
-        np.subtract(self._constants[found.best], found.misfit, out=found.misfit)
-        found.misfit[...] *= np.float32(2 / self.moments.mean.shape[1])
+        likely = np.empty((len(candidates.phases), pixels), np.float32)
+        for rows, highest in zip(candidates.groups, likely, strict=True):
+            np.maximum.reduce(table[rows], axis=0, out=highest)
+        top = np.maximum.reduce(likely, axis=0)
+        best = candidates.rows[first_highest(table, top)]
+        misfit = (self._constants[best] - top) * np.float32(2 / self.moments.mean.shape[1])
+        likely -= top
+        near = likely >= -LEAST_LOG_RATIO
+        near &= np.add.reduce(near.view(np.uint8), axis=0, dtype=np.uint8) > 1
+        near &= misfit <= largest_misfit
+        place = np.flatnonzero(near)
+        phase = place // pixels
+        rivals = Rivals(place - phase * pixels, candidates.phases[phase], likely.ravel()[place])
+        return Found(best, self.moments.phase_of[best], misfit, rivals)
 
 
 def far_apart(moments: Moments, wanted: int) -> Ints:
@@ -204,3 +204,9 @@ def _runs(ordered: NDArray[Any]) -> Iterator[tuple[int, slice]]:
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(ordered)], strict=True):
         yield int(ordered[start]), slice(int(start), int(stop))
+
+
+def _pieces(whole: slice) -> Iterator[slice]:
+    """Part a slice into those of `_PIECE_PX`."""
+    for start in range(whole.start, whole.stop, _PIECE_PX):
+        yield slice(start, min(start + _PIECE_PX, whole.stop))

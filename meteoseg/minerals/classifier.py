@@ -81,7 +81,7 @@ class Identified:
 class _Part:
     """A tile with its surroundings, flat, and where the tile is in it.
 
-    found : of N pixels. posterior : of their rivals. shape : (H, W), H * W = N. inner : rows and columns of the tile.
+    found : of N pixels. posterior : (M,) of their pairs. shape : (H, W), H * W = N. inner : rows and columns of the tile.
     """
 
     found: Found
@@ -90,18 +90,18 @@ class _Part:
     inner: tuple[slice, slice]
 
     def likeliest(self) -> tuple[Ints, Floats]:
-        """Phase of each pixel and its probability (N,); the first of equals."""
-        rivals, phase = self.found.rivals, self.found.phase.copy()
-        top = highest(self.posterior, rivals.pixel, phase.size)
-        won = np.flatnonzero(self.posterior == top.take(rivals.pixel))[::-1]
-        phase[rivals.pixel[won]] = rivals.phase[won]
-        return phase, np.where(top < 0, np.float32(1), top)
+        """Phase of each pixel, the first of equals, and its probability (N,)."""
+        pairs, pixels = self.found.pairs, len(self.found.best)
+        top = highest(self.posterior, pairs.pixel, pixels)
+        won = np.flatnonzero(self.posterior == top.take(pairs.pixel))[::-1]
+        phase = np.empty(pixels, np.int64)
+        phase[pairs.pixel[won]] = pairs.phase[won]
+        return phase, top
 
     def dense(self, phases: int) -> Floats:
         """Posterior of every phase in the tile (K, h, w)."""
-        every = np.zeros((phases, self.found.phase.size), np.float32)
-        every[self.found.phase, np.arange(self.found.phase.size)] = 1
-        every[self.found.rivals.phase, self.found.rivals.pixel] = self.posterior
+        every = np.zeros((phases, len(self.found.best)), np.float32)
+        every[self.found.pairs.phase, self.found.pairs.pixel] = self.posterior
         return every.reshape(-1, *self.shape)[:, *self.inner]
 
     def cut(self, flat: NDArray[Any]) -> NDArray[Any]:
@@ -287,9 +287,7 @@ class PhaseClassifier:
         """Identify the pixels of a tile; its neighbours within the reach of the smoothing have their say."""
         outer = tile.padded(REACH_PX, planes.shape[1:])
         found = self.search.find(planes[:, *outer.slices].reshape(len(planes), -1))
-        posterior = smooth_posterior(
-            found.rivals, found.phase.reshape(outer.shape), coupling=self.settings.coupling
-        )
+        posterior = smooth_posterior(found.pairs, outer.shape, coupling=self.settings.coupling)
         return _Part(found, posterior, outer.shape, tile.within(outer))
 
     def _phase_ids(self) -> NDArray[np.uint8]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +19,13 @@ from meteoseg.minerals.likelihood import (
     row_constants,
     row_weights,
 )
-from meteoseg.minerals.smoothing import Rivals
+from meteoseg.minerals.smoothing import Pairs
 
 #: A phase less likely than the best of a pixel by this natural logarithm has no part in its posterior (3e-4).
 LEAST_LOG_RATIO = 8.0
 _CELLS = 32
-#: Pixels that are compared at a time.
-_PIECE_PX = 4096
+#: Entries of a table of likelihoods (2 MiB).
+_TABLE_SIZE = 1 << 19
 _FAR_ENOUGH = 300.0
 #: A row is compared where it comes this close to the best one of its phase.
 _NEARLY_BEST = 1.0
@@ -58,18 +57,34 @@ class Candidates:
         return cls(rows, np.ascontiguousarray(weights[rows]), phases, tuple(group for _, group in groups))
 
 
+#: Candidates and the pixels that are compared with them.
+Run = tuple[Candidates, Ints]
+
+
 @dataclass(frozen=True)
 class Found:
     """What is known of N pixels.
 
-    best : (N,) row of the likeliest template. phase : (N,) its phase. misfit : (N,) float32, its squared residual over
-    variance, averaged over the channels. rivals : the phases of the pixels that have several.
+    best : (N,) row of the likeliest template. misfit : (N,) float32, its squared residual over variance, averaged over
+    the channels. pairs : the phases of each pixel that are less likely than its best by `LEAST_LOG_RATIO` at most.
     """
 
     best: Ints
-    phase: Ints
     misfit: Floats
-    rivals: Rivals
+    pairs: Pairs
+
+    def replaced(self, which: Ints, other: Found) -> Found:
+        """Return those with the pixels `which` from `other`."""
+        best, misfit, kept = self.best.copy(), self.misfit.copy(), np.ones(len(self.best), bool)
+        best[which], misfit[which], kept[which] = other.best, other.misfit, False
+        mine = self.pairs.only(np.flatnonzero(kept.take(self.pairs.pixel)))
+        return Found(best, misfit, mine.joined(other.pairs.renumbered(which)))
+
+    def reordered(self, order: Ints) -> Found:
+        """Return the pixels with pixel i at place order[i]."""
+        best, misfit = np.empty_like(self.best), np.empty_like(self.misfit)
+        best[order], misfit[order] = self.best, self.misfit
+        return Found(best, misfit, self.pairs.renumbered(order))
 
 
 @dataclass(frozen=True)
@@ -132,54 +147,61 @@ class Search:
         """Compare pixels (C, N) with the candidates of their cells, and those that fit badly with all rows."""
         cell = self._cell_of(values)
         order = np.argsort(cell, kind="stable")
-        best, misfit = np.empty(len(order), np.int64), np.empty(len(order), np.float32)
-        parts = []
-        for index, columns in _runs(cell[order]):
-            for piece in _pieces(columns):
-                which = order[piece]
-                features = expand(values.take(which, axis=1))
-                part = self._compare(self._cells[index], features, largest_misfit=_DOUBTFUL)
-                best[which], misfit[which] = part.best, part.misfit
-                parts.append(part.rivals.moved_to(which))
-        doubtful = np.flatnonzero(misfit > _DOUBTFUL)
-        if doubtful.size:
-            part = self._all_rows(expand(values.take(doubtful, axis=1)))
-            best[doubtful], misfit[doubtful] = part.best, part.misfit
-            parts.append(part.rivals.moved_to(doubtful))
-        return Found(best, self.moments.phase_of[best], misfit, Rivals.joined(parts))
+        ends = np.cumsum(np.bincount(cell, minlength=len(self._cells)))
+        runs = [run for mine, part in zip(self._cells, np.split(order, ends[:-1]), strict=True) for run in _runs(mine, part)]
+        by_pixel = np.ascontiguousarray(values.T)
+        found = self._compare(runs, by_pixel).reordered(order)
+        doubtful = np.flatnonzero(found.misfit > _DOUBTFUL)
+        return found.replaced(doubtful, self._all_rows(by_pixel, doubtful)) if doubtful.size else found
 
     def _cell_of(self, values: Floats) -> NDArray[np.uint8]:
         """Cell of each pixel (N,)."""
         cell = np.empty(values.shape[1], np.uint8)
-        for piece in _pieces(slice(0, len(cell))):
-            cell[piece] = first_highest(self._signposts @ expand(values[:, piece]))
+        for columns in _pieces(len(cell), rows=len(self._signposts)):
+            cell[columns] = first_highest(self._signposts @ expand(values[:, columns]))
         return cell
 
     def find_exhaustively(self, values: Floats) -> Found:
         """Compare pixels (C, N) with every template: the reference for `find`, several times slower."""
-        return self._all_rows(expand(values))
+        return self._all_rows(values.T, np.arange(values.shape[1]))
 
-    def _all_rows(self, features: Floats) -> Found:
-        return self._compare(self._everything, features)
+    def _all_rows(self, by_pixel: Floats, which: Ints) -> Found:
+        return self._compare(list(_runs(self._everything, which)), by_pixel)
 
-    def _compare(self, candidates: Candidates, features: Floats, *, largest_misfit: float = np.inf) -> Found:
-        """Find the best of `candidates`; pixels of a larger misfit get no rivals."""
-        pixels = features.shape[1]
-        table = candidates.weights @ features
-        likely = np.empty((len(candidates.phases), pixels), np.float32)
-        for rows, highest in zip(candidates.groups, likely, strict=True):
-            np.maximum.reduce(table[rows], axis=0, out=highest)
-        top = np.maximum.reduce(likely, axis=0)
-        best = candidates.rows[first_highest(table, top)]
-        misfit = (self._constants[best] - top) * np.float32(2 / self.moments.mean.shape[1])
-        likely -= top
-        near = likely >= -LEAST_LOG_RATIO
-        near &= np.add.reduce(near.view(np.uint8), axis=0, dtype=np.uint8) > 1
-        near &= misfit <= largest_misfit
-        place = np.flatnonzero(near)
-        phase = place // pixels
-        rivals = Rivals(place - phase * pixels, candidates.phases[phase], likely.ravel()[place])
-        return Found(best, self.moments.phase_of[best], misfit, rivals)
+    def _compare(self, runs: Sequence[Run], by_pixel: Floats) -> Found:
+        """Compare pixels of `by_pixel` (N, C) with candidates; what is found is in the order of the runs."""
+        pixels = sum(len(which) for _, which in runs)
+        best, highest = np.empty(pixels, np.int64), np.empty(pixels, np.float32)
+        log_ratio = np.empty(sum(len(mine.phases) * len(which) for mine, which in runs), np.float32)
+        start = done = 0
+        for mine, which in runs:
+            columns = slice(start, start := start + len(which))
+            table = mine.weights @ expand(by_pixel.take(which, axis=0).T)
+            lines = log_ratio[done : done + len(mine.phases) * table.shape[1]].reshape(len(mine.phases), -1)
+            for rows, line in zip(mine.groups, lines, strict=True):
+                np.maximum.reduce(table[rows], axis=0, out=line)
+            top = np.maximum.reduce(lines, axis=0, out=highest[columns])
+            best[columns] = mine.rows[first_highest(table, top)]
+            lines -= top
+            done += lines.size
+        misfit = (self._constants[best] - highest) * np.float32(2 / self.moments.mean.shape[1])
+        return Found(best, misfit, _likely_pairs(runs, log_ratio))
+
+
+def _likely_pairs(runs: Sequence[Run], log_ratio: Floats) -> Pairs:
+    """Pick the likely pairs out of `log_ratio`: run by run, phase by phase, the pixels of a run."""
+    place = np.flatnonzero(log_ratio >= -LEAST_LOG_RATIO)
+    phase = np.concatenate([mine.phases for mine, _ in runs])
+    pixels = np.array([len(which) for _, which in runs])
+    lines = np.array([len(mine.phases) for mine, _ in runs])
+    start = _starts(np.repeat(pixels, lines))
+    count = np.diff(place.searchsorted(start), append=len(place))
+    pixel = place - np.repeat(start - np.repeat(_starts(pixels), lines), count)
+    return Pairs(pixel, np.repeat(phase, count), log_ratio.take(place))
+
+
+def _starts(lengths: Ints) -> Ints:
+    return np.cumsum(lengths) - lengths
 
 
 def far_apart(moments: Moments, wanted: int) -> Ints:
@@ -199,14 +221,13 @@ def far_apart(moments: Moments, wanted: int) -> Ints:
     return np.array(chosen)
 
 
-def _runs(ordered: NDArray[Any]) -> Iterator[tuple[int, slice]]:
-    """Yield each value of a sorted array with the slice that it fills."""
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(ordered)], strict=True):
-        yield int(ordered[start]), slice(int(start), int(stop))
+def _runs(candidates: Candidates, pixels: Ints) -> Iterator[Run]:
+    for part in _pieces(len(pixels), rows=len(candidates.rows)):
+        yield candidates, pixels[part]
 
 
-def _pieces(whole: slice) -> Iterator[slice]:
-    """Part a slice into those of `_PIECE_PX`."""
-    for start in range(whole.start, whole.stop, _PIECE_PX):
-        yield slice(start, min(start + _PIECE_PX, whole.stop))
+def _pieces(pixels: int, *, rows: int) -> Iterator[slice]:
+    """Part pixels so that a table of so many rows has `_TABLE_SIZE` entries at most."""
+    step = max(1, _TABLE_SIZE // rows)
+    for first in range(0, pixels, step):
+        yield slice(first, min(first + step, pixels))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +13,10 @@ REACH_PX = 1
 
 
 @dataclass(frozen=True)
-class Rivals:
-    """Phases of the pixels that more than one phase explains: M pairs of a pixel and a phase, those of a pixel ascending.
+class Pairs:
+    """Pixels with their likely phases: M pairs, those of a pixel in the order of the phases.
 
-    All other pixels have one phase of probability 1, whatever their neighbours say.
+    Nearly every pixel has one to three, so that work on pairs is a fraction of the work on all phases.
     pixel : (M,) flat index. phase : (M,). log_ratio : (M,) float32, log-likelihood less that of the pixel's best phase.
     """
 
@@ -25,47 +24,55 @@ class Rivals:
     phase: Ints
     log_ratio: Floats
 
-    def moved_to(self, pixels: Ints) -> Rivals:
-        """Return those with pixel i called pixels[i]."""
-        return Rivals(pixels[self.pixel], self.phase, self.log_ratio)
+    def only(self, which: Ints) -> Pairs:
+        """Return some of them."""
+        return Pairs(self.pixel.take(which), self.phase.take(which), self.log_ratio.take(which))
 
-    @classmethod
-    def joined(cls, parts: Sequence[Rivals]) -> Rivals:
-        """Put those of different pixels together."""
-        return cls(
-            np.concatenate([part.pixel for part in parts]),
-            np.concatenate([part.phase for part in parts]),
-            np.concatenate([part.log_ratio for part in parts]),
+    def renumbered(self, pixels: Ints) -> Pairs:
+        """Return those with pixel i called pixels[i]."""
+        return Pairs(pixels.take(self.pixel), self.phase, self.log_ratio)
+
+    def joined(self, other: Pairs) -> Pairs:
+        """Return these and those of other pixels."""
+        return Pairs(
+            np.concatenate([self.pixel, other.pixel]),
+            np.concatenate([self.phase, other.phase]),
+            np.concatenate([self.log_ratio, other.log_ratio]),
         )
 
 
-def smooth_posterior(rivals: Rivals, best: Ints, *, coupling: float) -> Floats:
-    """Posterior of rivals (M,) float32 after one exchange with the eight neighbours (mean-field Potts).
+def smooth_posterior(pairs: Pairs, shape: tuple[int, int], *, coupling: float) -> Floats:
+    """Posterior of each pair after one exchange with the eight neighbours (mean-field Potts).
 
     Parameters
     ----------
-    best : (H, W) likeliest phase of each pixel.
+    pairs : of the pixels of a grid of `shape`; a phase without a pair is impossible.
     coupling : added log-probability per neighbour of the same phase; 0 leaves pixels independent. Pixels with
         clear data keep their phase, so edges stay.
+
+    Returns
+    -------
+    (M,) float32, sums to 1 over the pairs of a pixel.
     """
-    posterior = _softmax(rivals.log_ratio, rivals.pixel, best.size)
+    pixels = shape[0] * shape[1]
+    posterior = _softmax(pairs.log_ratio, pairs.pixel, pixels)
     if coupling == 0:
         return posterior
-    logits = _sum_of_neighbours(posterior, rivals, best)
+    logits = _sum_of_neighbours(posterior, pairs, shape)
     logits *= np.float32(coupling)
-    logits += rivals.log_ratio
-    return _softmax(logits, rivals.pixel, best.size)
+    logits += pairs.log_ratio
+    return _softmax(logits, pairs.pixel, pixels)
 
 
 def highest(values: Floats, pixel: Ints, pixels: int) -> Floats:
-    """Highest of the `values` (M,) of each pixel (N,); -inf where there are none."""
+    """Highest of the `values` (M,) of each pixel (N,)."""
     result = np.full(pixels, -np.inf, np.float32)
     np.maximum.at(result, pixel, values)
     return result
 
 
 def _softmax(logits: Floats, pixel: Ints, pixels: int) -> Floats:
-    """Normalised exponentials over those of the same pixel."""
+    """Normalised exponentials over the pairs of a pixel."""
     result: Floats = logits - highest(logits, pixel, pixels).take(pixel)
     np.exp(result, out=result)
     total = np.zeros(pixels, np.float32)
@@ -74,21 +81,14 @@ def _softmax(logits: Floats, pixel: Ints, pixels: int) -> Floats:
     return result
 
 
-def _sum_of_neighbours(posterior: Floats, rivals: Rivals, best: Ints) -> Floats:
-    """Sum of the posterior of each rival's phase over the eight neighbours of its pixel; beyond the edge is nothing."""
-    rows, cols = best.shape
-    width = cols + 2
-    planes = np.zeros((int(max(best.max(), rivals.phase.max(initial=0))) + 1, rows + 2, width), np.float32)
-    flat = planes.reshape(-1)
-    corner = np.arange(rows)[:, None] * width + np.arange(cols)  # of the 3 x 3 pixels
-    decided = np.ones(best.size, bool)
-    decided[rivals.pixel] = False
-    plane = (rows + 2) * width
-    sure = np.flatnonzero(decided)
-    flat[best.take(sure) * plane + corner.take(sure) + width + 1] = 1
-    place = rivals.phase * plane + corner.take(rivals.pixel)
-    flat[place + (width + 1)] = posterior
+def _sum_of_neighbours(posterior: Floats, pairs: Pairs, shape: tuple[int, int]) -> Floats:
+    """Sum of the posterior of the same phase over the eight neighbours of each pair; beyond the edge is nothing."""
+    rows, width = shape[0] + 2, shape[1] + 2
+    padded = np.zeros((int(pairs.phase.max()) + 1) * rows * width, np.float32)
+    corner = np.add.outer(np.arange(shape[0]) * width, np.arange(shape[1])).ravel()
+    place = pairs.phase * (rows * width) + corner.take(pairs.pixel)
+    padded[place + width + 1] = posterior
     total = np.zeros_like(posterior)
     for offset in (0, 1, 2, width, width + 2, 2 * width, 2 * width + 1, 2 * width + 2):
-        total += flat[offset:].take(place)
+        total += padded[offset:].take(place)
     return total

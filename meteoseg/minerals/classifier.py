@@ -81,7 +81,8 @@ class Identified:
 class _Part:
     """A tile with its surroundings, flat, and where the tile is in it.
 
-    found : of N pixels. posterior : (M,) of their pairs. shape : (H, W), H * W = N. inner : rows and columns of the tile.
+    found : of N pixels. posterior : (M,) of their pairs. shape : (H, W), H * W = N. inner : rows and columns of the
+    tile.
     """
 
     found: Found
@@ -94,7 +95,7 @@ class _Part:
         pairs, pixels = self.found.pairs, len(self.found.best)
         top = highest(self.posterior, pairs.pixel, pixels)
         won = np.flatnonzero(self.posterior == top.take(pairs.pixel))[::-1]
-        phase = np.empty(pixels, np.int64)
+        phase = np.zeros(pixels, np.int64)
         phase[pairs.pixel[won]] = pairs.phase[won]
         return phase, top
 

@@ -11,8 +11,9 @@ from threadpoolctl import threadpool_limits
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
 
-#: Tiles are wide and low, as maps lie in memory; their work arrays stay near the size of a core's cache.
-_TILE_ROWS, _TILE_COLS = 64, 256
+#: Tiles are wide and low, as maps lie in memory. Threads hold each other up where tiles are small, as then much of the
+#: time goes into calls that only one of them can make; larger ones take more memory.
+_TILE_ROWS, _TILE_COLS = 128, 512
 
 
 def cores_at_hand() -> int:
@@ -27,8 +28,8 @@ def small_tiles(shape: tuple[int, int]) -> Iterator[Window]:
 
     Examples
     --------
-    >>> [window.shape for window in small_tiles((70, 300))]
-    [(64, 256), (64, 44), (6, 256), (6, 44)]
+    >>> [window.shape for window in small_tiles((130, 600))]
+    [(128, 512), (128, 88), (2, 512), (2, 88)]
     """
     for row in range(0, shape[0], _TILE_ROWS):
         for col in range(0, shape[1], _TILE_COLS):

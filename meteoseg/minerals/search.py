@@ -24,7 +24,7 @@ from meteoseg.minerals.smoothing import Pairs
 #: A phase less likely than the best of a pixel by this natural logarithm has no part in its posterior (3e-4).
 LEAST_LOG_RATIO = 8.0
 _CELLS = 32
-#: Entries of a table of likelihoods (2 MiB).
+#: Entries of a table of likelihoods (2 MiB). Smaller ones make threads wait for the interpreter.
 _TABLE_SIZE = 1 << 19
 _FAR_ENOUGH = 300.0
 #: A row is compared where it comes this close to the best one of its phase.
@@ -41,7 +41,7 @@ _SEED = 20170814
 class Candidates:
     """Rows of the templates that are compared in one cell.
 
-    rows : (R,) ascending; weights : (R, 2C + 1); phases : (G,) ascending; groups : the slice of the rows of each of them.
+    rows : (R,) ascending; weights : (R, 2C + 1); phases : (G,) ascending; groups : the slice of the rows of each.
     """
 
     rows: Ints
@@ -147,9 +147,9 @@ class Search:
         """Compare pixels (C, N) with the candidates of their cells, and those that fit badly with all rows."""
         cell = self._cell_of(values)
         order = np.argsort(cell, kind="stable")
-        ends = np.cumsum(np.bincount(cell, minlength=len(self._cells)))
-        runs = [run for mine, part in zip(self._cells, np.split(order, ends[:-1]), strict=True) for run in _runs(mine, part)]
-        by_pixel = np.ascontiguousarray(values.T)
+        members = np.split(order, np.cumsum(np.bincount(cell, minlength=len(self._cells)))[:-1])
+        runs = [run for mine, which in zip(self._cells, members, strict=True) for run in _runs(mine, which)]
+        by_pixel = np.ascontiguousarray(values.T)  # gathered with all channels of a pixel at once
         found = self._compare(runs, by_pixel).reordered(order)
         doubtful = np.flatnonzero(found.misfit > _DOUBTFUL)
         return found.replaced(doubtful, self._all_rows(by_pixel, doubtful)) if doubtful.size else found
@@ -177,30 +177,29 @@ class Search:
         for mine, which in runs:
             columns = slice(start, start := start + len(which))
             table = mine.weights @ expand(by_pixel.take(which, axis=0).T)
-            lines = log_ratio[done : done + len(mine.phases) * table.shape[1]].reshape(len(mine.phases), -1)
+            lines = log_ratio[done : (done := done + len(mine.phases) * len(which))].reshape(-1, len(which))
             for rows, line in zip(mine.groups, lines, strict=True):
                 np.maximum.reduce(table[rows], axis=0, out=line)
             top = np.maximum.reduce(lines, axis=0, out=highest[columns])
             best[columns] = mine.rows[first_highest(table, top)]
             lines -= top
-            done += lines.size
         misfit = (self._constants[best] - highest) * np.float32(2 / self.moments.mean.shape[1])
         return Found(best, misfit, _likely_pairs(runs, log_ratio))
 
 
 def _likely_pairs(runs: Sequence[Run], log_ratio: Floats) -> Pairs:
-    """Pick the likely pairs out of `log_ratio`: run by run, phase by phase, the pixels of a run."""
+    """Pick the likely pairs out of `log_ratio`: run by run a line for each phase, with the pixels of the run."""
     place = np.flatnonzero(log_ratio >= -LEAST_LOG_RATIO)
     phase = np.concatenate([mine.phases for mine, _ in runs])
-    pixels = np.array([len(which) for _, which in runs])
     lines = np.array([len(mine.phases) for mine, _ in runs])
-    start = _starts(np.repeat(pixels, lines))
-    count = np.diff(place.searchsorted(start), append=len(place))
-    pixel = place - np.repeat(start - np.repeat(_starts(pixels), lines), count)
-    return Pairs(pixel, np.repeat(phase, count), log_ratio.take(place))
+    pixels = np.array([len(which) for _, which in runs])
+    line_start, first_pixel = _starts(np.repeat(pixels, lines)), np.repeat(_starts(pixels), lines)
+    count = np.diff(place.searchsorted(line_start), append=len(place))
+    return Pairs(place - np.repeat(line_start - first_pixel, count), np.repeat(phase, count), log_ratio.take(place))
 
 
 def _starts(lengths: Ints) -> Ints:
+    """Where each of several pieces in a row starts."""
     return np.cumsum(lengths) - lengths
 
 
@@ -222,6 +221,7 @@ def far_apart(moments: Moments, wanted: int) -> Ints:
 
 
 def _runs(candidates: Candidates, pixels: Ints) -> Iterator[Run]:
+    """Part the pixels of a cell into pieces."""
     for part in _pieces(len(pixels), rows=len(candidates.rows)):
         yield candidates, pixels[part]
 

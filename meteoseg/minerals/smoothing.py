@@ -55,13 +55,14 @@ def smooth_posterior(pairs: Pairs, shape: tuple[int, int], *, coupling: float) -
     (M,) float32, sums to 1 over the pairs of a pixel.
     """
     pixels = shape[0] * shape[1]
-    posterior = _softmax(pairs.log_ratio, pairs.pixel, pixels)
+    posterior = _normalised(np.exp(pairs.log_ratio), pairs.pixel, pixels)
     if coupling == 0:
         return posterior
     logits = _sum_of_neighbours(posterior, pairs, shape)
     logits *= np.float32(coupling)
     logits += pairs.log_ratio
-    return _softmax(logits, pairs.pixel, pixels)
+    logits -= highest(logits, pairs.pixel, pixels).take(pairs.pixel)
+    return _normalised(np.exp(logits, out=logits), pairs.pixel, pixels)
 
 
 def highest(values: Floats, pixel: Ints, pixels: int) -> Floats:
@@ -71,14 +72,12 @@ def highest(values: Floats, pixel: Ints, pixels: int) -> Floats:
     return result
 
 
-def _softmax(logits: Floats, pixel: Ints, pixels: int) -> Floats:
-    """Normalised exponentials over the pairs of a pixel."""
-    result: Floats = logits - highest(logits, pixel, pixels).take(pixel)
-    np.exp(result, out=result)
+def _normalised(shares: Floats, pixel: Ints, pixels: int) -> Floats:
+    """Divide by the sum over the pairs of a pixel, in place."""
     total = np.zeros(pixels, np.float32)
-    np.add.at(total, pixel, result)
-    result /= total.take(pixel)
-    return result
+    np.add.at(total, pixel, shares)
+    shares /= total.take(pixel)
+    return shares
 
 
 def _sum_of_neighbours(posterior: Floats, pairs: Pairs, shape: tuple[int, int]) -> Floats:
@@ -87,7 +86,7 @@ def _sum_of_neighbours(posterior: Floats, pairs: Pairs, shape: tuple[int, int]) 
     padded = np.zeros((int(pairs.phase.max()) + 1) * rows * width, np.float32)
     corner = np.add.outer(np.arange(shape[0]) * width, np.arange(shape[1])).ravel()
     place = pairs.phase * (rows * width) + corner.take(pairs.pixel)
-    padded[place + width + 1] = posterior
+    padded[place + (width + 1)] = posterior
     total = np.zeros_like(posterior)
     for offset in (0, 1, 2, width, width + 2, 2 * width, 2 * width + 1, 2 * width + 2):
         total += padded[offset:].take(place)

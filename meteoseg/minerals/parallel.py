@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from meteoseg.errors import InputError
@@ -14,6 +15,9 @@ from meteoseg.grid import Window
 #: Tiles are wide and low, as maps lie in memory. Threads hold each other up where tiles are small, as then much of the
 #: time goes into calls that only one of them can make; larger ones take more memory.
 _TILE_ROWS, _TILE_COLS = 128, 512
+#: glibc keeps freed memory for the next tile where a block of up to 32 MiB was freed before; otherwise it may give it
+#: back to the system after every tile and fault it in again, page by page.
+_FREED_ONCE_BYTES = 31 << 20
 
 
 def cores_at_hand() -> int:
@@ -51,6 +55,7 @@ def over_tiles(shape: tuple[int, int], work: Callable[[Window], None], *, thread
     if wanted < 1:
         raise InputError(f"{wanted} threads cannot work: give 1 or more.")
     tiles = list(small_tiles(shape))
+    np.empty(_FREED_ONCE_BYTES, np.uint8)  # never touched, so it takes no memory
     with threadpool_limits(1, user_api="blas"):
         if wanted == 1 or len(tiles) == 1:
             for tile in tiles:

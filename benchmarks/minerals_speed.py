@@ -78,15 +78,16 @@ def main() -> None:
           f"{len(search.moments.mean)} templates and mixtures, {cores_at_hand()} cores")  # fmt: skip
     print(f"bound of the misfit {classifier.misfit_bound:.2f}")
     part = np.ascontiguousarray(flat[:, : 1 << 18])
-    pieces = [part[:, at : at + (1 << 14)] for at in range(0, part.shape[1], 1 << 14)]
+    pieces = [part[:, at : at + (1 << 16)] for at in range(0, part.shape[1], 1 << 16)]
     with threadpool_limits(1, user_api="blas"):
         timed("likelihood of every template", lambda: score(part, search.moments), part.shape[1], options.repeats)
         timed("likelihood of candidates", lambda: [search.find(p) for p in pieces], part.shape[1], options.repeats)
     for threads in sorted({1, cores_at_hand()}):
         name = f"phases, {threads} thread{'s' * (threads > 1)}"
         timed(name, lambda n=threads: classifier.identify(values, ELEMENTS, threads=n), pixels, options.repeats)
-    quick = np.concatenate([search.find(p).log_likelihood.argmax(axis=0) for p in pieces])
-    every = np.concatenate([search.find_exhaustively(p).log_likelihood.argmax(axis=0) for p in pieces])
+    phase_of = search.moments.phase_of
+    quick = np.concatenate([phase_of[search.find(p).best] for p in pieces])
+    every = np.concatenate([phase_of[search.find_exhaustively(p).best] for p in pieces])
     print(f"named otherwise than by the exhaustive search: {100 * np.mean(quick != every):.4f} % of the pixels")
     tracemalloc.start()
     classifier.identify(values, ELEMENTS)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from meteoseg.channels import composite, composite_colors, composite_names
 from meteoseg.elements import BSE
-from meteoseg.grid import Window
+from meteoseg.grid import Window, row_bands
 from meteoseg.io.formats import read_maps
 from meteoseg.labelimages import LabelImages
 from meteoseg.legend import Legend
@@ -160,7 +160,12 @@ def section_window(inside: NDArray[np.bool_]) -> Window:
     >>> section_window(np.pad(np.ones((2, 3), bool), ((4, 0), (5, 6))))
     Window(row=3, col=4, height=3, width=5)
     """
-    rows, cols = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    in_row, in_col = np.zeros(inside.shape[0], bool), np.zeros(inside.shape[1], bool)
+    for window in row_bands(inside.shape):
+        band = inside[window.slices]
+        in_row[window.row : window.row_end] = band.any(axis=1)
+        in_col |= band.any(axis=0)
+    rows, cols = np.flatnonzero(in_row), np.flatnonzero(in_col)
     if not rows.size:
         return Window.whole(inside.shape)
     box = Window(int(rows[0]), int(cols[0]), int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meteoseg.certainty import Certainty
+
+#: Bytes of slices of an array on disk after which its pages are given back.
+LET_GO_BYTES = 64 * 2**20
+
+
+class ScratchArray(np.memmap):
+    """An array on disk that is read and written slice by slice in little memory, however large it is.
+
+    The system keeps every page of a memory map that was touched in the memory of the process until it needs the space.
+    Here the pages are given back after `LET_GO_BYTES` of slices; what was written lies in the file.
+    """
+
+    _touched = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return a part, itself such an array where it is a view."""
+        part = super().__getitem__(index)
+        self._let_go(getattr(part, "nbytes", 0))
+        return part
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Overwrite a part."""
+        super().__setitem__(index, value)
+        self._let_go(getattr(value, "nbytes", 0))
+
+    def _let_go(self, nbytes: int) -> None:
+        self._touched += nbytes
+        pages = getattr(self, "_mmap", None)
+        if self._touched > LET_GO_BYTES and pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+            pages.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
 
 
 @dataclass(frozen=True)
@@ -22,7 +54,7 @@ class Scratch:
     def array(self, name: str, dtype: Any) -> NDArray[Any]:
         """Make an array of the section's shape."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return np.memmap(self.folder / f"{name}.raw", dtype=dtype, mode="w+", shape=self.shape)
+        return ScratchArray(self.folder / f"{name}.raw", dtype=dtype, mode="w+", shape=self.shape)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from skimage.segmentation import expand_labels
 from meteoseg.grid import Window
 from meteoseg.instances import separate_objects
 from meteoseg.legend import HOLE, OUTSIDE, Legend
-from meteoseg.objects import equivalent_diameter
+from meteoseg.objects import equivalent_diameter, iter_object_windows
 from meteoseg.resample import Regrid
 from meteoseg.section import Section
 
@@ -37,30 +37,40 @@ _MAX_CUT = 0.02
 _EIGHT = np.ones((3, 3), bool)
 
 
-def empty_field(read: Callable[[Window], FloatArray], window: Window, shape: tuple[int, int]) -> BoolArray:
+def empty_field(read: Callable[[Window], Iterable[FloatArray]], window: Window, shape: tuple[int, int]) -> BoolArray:
     """Find unmapped pixels of a full-width `window`: solid areas that are 0 or NaN in all channels.
 
     An area is solid where a square of 11 x 11 px fits in (opening), and its ragged margin of up to 5 px belongs
     to it. Scattered zeros of low counts, even where they touch, are no such area.
 
-    `read` gives (C, h, w) of a window of a grid of `shape`; the answer is bool (H, W) of `window`, the same
-    whatever the height of the windows.
+    `read` gives the channels (h, w) of a window of a grid of `shape`, one by one; no more of them are asked for than it
+    takes. The answer is bool (H, W) of `window`, the same whatever the height of the windows.
     """
-    blank = ~np.any(np.nan_to_num(read(window)), axis=0)
+    blank = _blank(read(window), window.shape)
     if not blank.any():
-        return np.asarray(blank)
+        return blank
     outer = window.padded(2 * EMPTY_FIELD_PX, shape)
-    blank = ~np.any(np.nan_to_num(read(outer)), axis=0)
+    blank = _blank(read(outer), outer.shape)
     core = ndi.binary_erosion(blank, np.ones((EMPTY_FIELD_PX, EMPTY_FIELD_PX)), border_value=1)
     solid = ndi.binary_dilation(core, np.ones((EMPTY_FIELD_PX, EMPTY_FIELD_PX))) & blank
     grown = ndi.binary_dilation(solid, _EIGHT, iterations=EMPTY_FIELD_PX // 2, mask=blank)
     return np.asarray(grown[window.within(outer)])
 
 
+def _blank(planes: Iterable[FloatArray], shape: tuple[int, int]) -> BoolArray:
+    """Find pixels that are 0 or NaN in all planes."""
+    blank = np.ones(shape, bool)
+    for plane in planes:
+        blank &= (plane == 0) | np.isnan(plane)
+        if not blank.any():
+            break
+    return blank
+
+
 def mapped_pixels(section: Section, window: Window) -> tuple[BoolArray, int]:
     """Return which pixels (H, W) of a full-width `window` are section, and how many inside its mask are unmapped."""
     inside = section.read_mask(window)
-    empty = empty_field(lambda w: section.read(window=w), window, section.shape)
+    empty = empty_field(lambda w: (section.read([name], w)[0] for name in section.channels), window, section.shape)
     return inside & ~empty, int(np.count_nonzero(empty & inside))
 
 
@@ -122,12 +132,12 @@ def make_component_maps(
 
     Parameters
     ----------
-    probability : (K, h, w) of `classes` (names of `legend`).
+    probability : (K, h, w) of `classes` (names of `legend`); overwritten.
     distance : (h, w), 0 at the edge to 1 at the centre of a chondrule; None: computed from the areas.
     back : from this grid to the section's own.
     known : classes that other evidence decides (a section mask, the phases); never chosen here.
     """
-    share = np.array(probability, np.float32)
+    share = probability
     names = [legend[name].name for name in classes]
     if {OUTSIDE, HOLE} <= set(names) and OUTSIDE not in known:
         _part_outside_from_holes(share, names.index(OUTSIDE), names.index(HOLE))
@@ -144,14 +154,14 @@ def make_component_maps(
     return ComponentMaps(share, ids, grown, back, legend[CHONDRULE].id, len(areas_px), median_px)
 
 
-def _part_outside_from_holes(share: NDArray[np.float32], outside: int, hole: int) -> None:
+def _part_outside_from_holes(share: FloatArray, outside: int, hole: int) -> None:
     """Decide between mount and hole by place: both are epoxy, but only the mount reaches the border of the map.
 
     Empty areas (`share` of both classes together the largest) of at least `MIN_OUTSIDE_PX` that touch the border
     are outside, the others holes. Rewrites `share` (K, h, w) in place.
     """
-    empty = share[outside] + share[hole]
-    is_empty = empty > np.delete(share, [outside, hole], axis=0).max(axis=0, initial=0)
+    empty = share[outside].astype(np.float32) + share[hole]
+    is_empty = empty > _largest(share, without=(outside, hole))
     parts, _ = ndi.label(ndi.binary_opening(np.pad(is_empty, 2, mode="edge"), _EIGHT)[2:-2, 2:-2] & is_empty, _EIGHT)
     border = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
     sizes = np.bincount(parts.ravel())
@@ -161,10 +171,19 @@ def _part_outside_from_holes(share: NDArray[np.float32], outside: int, hole: int
     share[hole] = np.where(mount, 0, empty)
 
 
-def _claim_objects(share: NDArray[np.float32], index: int, distance: FloatArray | None) -> LabelArray:
+def _largest(share: FloatArray, *, without: Sequence[int]) -> NDArray[np.float32]:
+    """Largest of the planes (K, h, w) but some; 0 where there is no other."""
+    largest = np.zeros(share.shape[1:], np.float32)
+    for plane, values in enumerate(share):
+        if plane not in without:
+            np.maximum(largest, values, out=largest)
+    return largest
+
+
+def _claim_objects(share: FloatArray, index: int, distance: FloatArray | None) -> LabelArray:
     """Separate the objects and rewrite `share` so that its largest class agrees with them."""
-    others = np.delete(share, index, axis=0).max(axis=0)
-    relative = share[index] / np.maximum(share[index] + others, 1e-12)
+    own = share[index].astype(np.float32)
+    relative = own / np.maximum(own + _largest(share, without=(index,)), 1e-12)
     if distance is None:
         distance = _distance_from(relative >= 0.5)
     objects = separate_objects(relative, distance, min_area_px=MIN_OBJECT_PX)
@@ -217,11 +236,9 @@ def settle_objects(objects: LabelArray, components: LabelArray, phases_hole: Boo
     that an object loses become matrix, wide holes become hole. Ids are renumbered 1, 2, ... in their order.
     """
     matrix, hole, outside = legend[MATRIX].id, legend[HOLE].id, legend[OUTSIDE].id
-    boxes = ndi.find_objects(objects)
     n_kept = 0
-    for index, box in enumerate(boxes, start=1):
-        if box is None:
-            continue
+    for index, window in list(iter_object_windows(objects)):
+        box = window.slices
         part, component = objects[box], components[box]
         inside = np.asarray(part == index)
         kept, keeps_holes = settle_object(inside, phases_hole[box])

@@ -74,7 +74,7 @@ def predict_tiles(
             done += 1
             if progress is not None:
                 progress(done, total)
-            yield tile.inner, logits[(slice(None), *tile.kept)].cpu()
+            yield tile.inner, logits[:, *tile.kept].detach().cpu()
 
 
 def predict_windows(network: Network, images: Sequence[NDArray[np.float32]], *, tta: bool = False) -> NDArray[Any]:

@@ -260,8 +260,11 @@ class Segmenter:
         keep = self._keeper("components", self.runner.calibration(network.card, "components"), labels)
         back = grid.inverse()
         classes = network.card.component_classes
-        best, top = top_of_shares(np.array(share, np.float32))
-        is_section = best != (classes.index(OUTSIDE) if OUTSIDE in classes else -1)
+        outside = classes.index(OUTSIDE) if OUTSIDE in classes else -1
+        top, is_section = np.empty(share.shape[1:], np.float32), np.empty(share.shape[1:], bool)
+        for window in row_bands(top.shape, BAND_PX // 4):
+            best, top[window.slices] = top_of_shares(np.array(share[:, *window.slices], np.float32))
+            is_section[window.slices] = best != outside
         for window in row_bands(self.section.shape):
             fine = back.read(lambda w: top[None, *w.slices], window)[0]
             keep(window, np.clip(fine, 0, 1), labels.inside[window.slices] & back.nearest(is_section, window))
@@ -270,10 +273,12 @@ class Segmenter:
         """Average the probabilities of all networks of the model that deliver the same as `network` (an ensemble)."""
         card = network.card
         same = [other for other in self.model.networks.values() if other.card.delivers_like(card)]
-        found = [self.runner.probabilities(other, grid) for other in same]
-        return {
-            layer: np.stack([maps[layer] for maps in found]).mean(axis=0, dtype=np.float32) for layer in card.layers
-        }
+        mean = self.runner.probabilities(same[0], grid)
+        for number, other in enumerate(same[1:], start=2):
+            for layer, share in self.runner.probabilities(other, grid).items():
+                for plane, values in zip(mean[layer], share, strict=True):
+                    plane += ((values.astype(np.float32) - plane) / number).astype(np.float16)
+        return mean
 
     def _draw_components(self, labels: LabelImages, maps: ComponentMaps) -> None:
         labels.components = components = self.scratch.array("components", np.uint8)

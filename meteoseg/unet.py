@@ -46,8 +46,8 @@ class PresentChannels(nn.Module):
         """Map (B, C, H, W) to (B, width, H, W)."""
         present = image[:, :, 0, 0] != ABSENT
         share = present.float().mean(dim=1, keepdim=True).clamp(min=1 / present.shape[1])
-        values = image * (present / share.sqrt())[:, :, None, None]
-        planes: Tensor = self.convolution(values) + self.lacking((~present).float())[:, :, None, None]
+        values = image * (present / share.sqrt()).to(image.dtype)[:, :, None, None]
+        planes: Tensor = self.convolution(values) + self.lacking((~present).to(image.dtype))[:, :, None, None]
         return planes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,13 @@ from meteoseg.minerals.likelihood import (
     Ints,
     Moments,
     Response,
-    first_highest,
     template_moments,
 )
 from meteoseg.minerals.parallel import over_tiles
 from meteoseg.minerals.quantified import estimate_noise, neighbours_are_related, point_noise
 from meteoseg.minerals.rejection import misfit_bound
-from meteoseg.minerals.search import Search
-from meteoseg.minerals.smoothing import REACH_PX, smooth_posterior
+from meteoseg.minerals.search import Found, Search
+from meteoseg.minerals.smoothing import REACH_PX, highest, smooth_posterior
 from meteoseg.minerals.templates import Templates, load_templates, new_phase_notes
 from meteoseg.minerals.texture import weigh_texture
 
@@ -80,12 +80,35 @@ class Identified:
 
 @dataclass(frozen=True)
 class _Part:
-    """A tile: likely `phases` (K,), their `posterior` (K, h, w), best `template` and its `misfit` (h, w)."""
+    """A tile with its surroundings, flat, and where the tile is in it.
 
-    phases: Ints
+    found : of N pixels. posterior : (M,) of their pairs. shape : (H, W), H * W = N. inner : rows and columns of the
+    tile.
+    """
+
+    found: Found
     posterior: Floats
-    template: Ints
-    misfit: Floats
+    shape: tuple[int, int]
+    inner: tuple[slice, slice]
+
+    def likeliest(self) -> tuple[Ints, Floats]:
+        """Phase of each pixel, the first of equals, and its probability (N,)."""
+        pairs, pixels = self.found.pairs, len(self.found.best)
+        top = highest(self.posterior, pairs.pixel, pixels)
+        won = np.flatnonzero(self.posterior == top.take(pairs.pixel))[::-1]
+        phase = np.zeros(pixels, np.int64)
+        phase[pairs.pixel[won]] = pairs.phase[won]
+        return phase, top
+
+    def dense(self, phases: int) -> Floats:
+        """Posterior of every phase in the tile (K, h, w)."""
+        every = np.zeros((phases, len(self.found.best)), np.float32)
+        every[self.found.pairs.phase, self.found.pairs.pixel] = self.posterior
+        return every.reshape(-1, *self.shape)[:, *self.inner]
+
+    def cut(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """Take the pixels of the tile."""
+        return flat.reshape(self.shape)[self.inner]
 
 
 # Of point analyses, the steps between sampled compositions are the larger part of the misfit: a wider bound.
@@ -228,12 +251,12 @@ class PhaseClassifier:
 
         def work(tile: Window) -> None:
             part, at = self._work_on(planes, tile, texture), tile.slices
-            top = part.posterior.max(axis=0)
-            best = first_highest(part.posterior.reshape(len(part.phases), -1), top.ravel()).reshape(tile.shape)
-            unfit, named = part.misfit > bound, part.phases[best]
-            result.labels[at] = np.where(unfit, unclassified, ids[named])
-            result.probability[at] = np.where(unfit, 0, top)
-            result.mixed[at] = ~pure[part.template] & ~unfit & ((named != matrix) | (phase_of[part.template] == matrix))
+            phase, probability = part.likeliest()
+            best, unfit = part.found.best, part.found.misfit > bound
+            by_texture = (phase == matrix) & (phase_of[best] != matrix)
+            result.labels[at] = part.cut(np.where(unfit, unclassified, ids[phase]))
+            result.probability[at] = part.cut(np.where(unfit, 0, probability))
+            result.mixed[at] = part.cut(~pure[best] & ~unfit & ~by_texture)
 
         over_tiles(result.labels.shape, work, threads=threads)
         return result
@@ -259,8 +282,7 @@ class PhaseClassifier:
 
         def work(tile: Window) -> None:
             part = self._work_on(planes, tile, texture)
-            for phase, shares in zip(part.phases, part.posterior, strict=True):
-                result[phase][tile.slices] = shares
+            result[:, *tile.slices] = part.dense(len(result))
 
         over_tiles(planes.shape[1:], work, threads=threads)
         return result
@@ -281,20 +303,10 @@ class PhaseClassifier:
         """Identify the pixels of a tile; neighbours within the reach of the smoothing, and texture, have their say."""
         outer = tile.padded(REACH_PX, planes.shape[1:])
         found = self.search.find(planes[:, *outer.slices].reshape(len(planes), -1))
-        likely = np.flatnonzero(found.log_likelihood.max(axis=1) > -np.inf)
-        logits = found.log_likelihood[likely].reshape(-1, *outer.shape)
-        posterior = smooth_posterior(logits, coupling=self.settings.coupling)
-        inner = tile.within(outer)
-        posterior = np.ascontiguousarray(posterior[:, *inner])
-        matrix = np.flatnonzero(likely == self._matrix)
-        if texture is not None and matrix.size:
-            weigh_texture(posterior, int(matrix[0]), texture[tile.slices])
-        return _Part(
-            likely,
-            posterior,
-            found.best.reshape(outer.shape)[inner],
-            found.misfit.reshape(outer.shape)[inner],
-        )
+        posterior = smooth_posterior(found.pairs, outer.shape, coupling=self.settings.coupling)
+        if texture is not None and self._matrix >= 0:
+            weigh_texture(posterior, found.pairs, self._matrix, texture[outer.slices].ravel())
+        return _Part(found, posterior, outer.shape, tile.within(outer))
 
     @property
     def knows_matrix(self) -> bool:

@@ -166,7 +166,7 @@ def expand(values: Floats) -> Floats:
     features = np.empty((2 * channels + 1, values.shape[1]), np.float32)
     plain = features[channels : 2 * channels]
     plain[...] = values
-    if np.isnan(plain.sum(dtype=np.float64)):
+    if np.isnan(plain.max(initial=0)):
         np.nan_to_num(plain, copy=False)
     np.square(plain, out=features[:channels])
     features[-1] = 1

@@ -6,13 +6,18 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
 
-#: Tiles are wide and low, as maps lie in memory; their work arrays stay near the size of a core's cache.
-_TILE_ROWS, _TILE_COLS = 64, 256
+#: Tiles are wide and low, as maps lie in memory. Threads hold each other up where tiles are small, as then much of the
+#: time goes into calls that only one of them can make; larger ones take more memory.
+_TILE_ROWS, _TILE_COLS = 128, 512
+#: glibc keeps freed memory for the next tile where a block of up to 32 MiB was freed before; otherwise it may give it
+#: back to the system after every tile and fault it in again, page by page.
+_FREED_ONCE_BYTES = 31 << 20
 
 
 def cores_at_hand() -> int:
@@ -27,8 +32,8 @@ def small_tiles(shape: tuple[int, int]) -> Iterator[Window]:
 
     Examples
     --------
-    >>> [window.shape for window in small_tiles((70, 300))]
-    [(64, 256), (64, 44), (6, 256), (6, 44)]
+    >>> [window.shape for window in small_tiles((130, 600))]
+    [(128, 512), (128, 88), (2, 512), (2, 88)]
     """
     for row in range(0, shape[0], _TILE_ROWS):
         for col in range(0, shape[1], _TILE_COLS):
@@ -50,6 +55,7 @@ def over_tiles(shape: tuple[int, int], work: Callable[[Window], None], *, thread
     if wanted < 1:
         raise InputError(f"{wanted} threads cannot work: give 1 or more.")
     tiles = list(small_tiles(shape))
+    np.empty(_FREED_ONCE_BYTES, np.uint8)  # never touched, so it takes no memory
     with threadpool_limits(1, user_api="blas"):
         if wanted == 1 or len(tiles) == 1:
             for tile in tiles:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,13 @@ from meteoseg.minerals.likelihood import (
     row_constants,
     row_weights,
 )
+from meteoseg.minerals.smoothing import Pairs
 
 #: A phase less likely than the best of a pixel by this natural logarithm has no part in its posterior (3e-4).
 LEAST_LOG_RATIO = 8.0
 _CELLS = 32
+#: Entries of a table of likelihoods (2 MiB). Smaller ones make threads wait for the interpreter.
+_TABLE_SIZE = 1 << 19
 _FAR_ENOUGH = 300.0
 #: A row is compared where it comes this close to the best one of its phase.
 _NEARLY_BEST = 1.0
@@ -39,46 +41,50 @@ _SEED = 20170814
 class Candidates:
     """Rows of the templates that are compared in one cell.
 
-    rows : (R,) ascending; weights : (R, 2C + 1); groups : (phase, slice of the rows) of every phase among them.
+    rows : (R,) ascending; weights : (R, 2C + 1); phases : (G,) ascending; groups : the slice of the rows of each.
     """
 
     rows: Ints
     weights: Floats
-    groups: tuple[tuple[int, slice], ...]
+    phases: Ints
+    groups: tuple[slice, ...]
 
     @classmethod
     def of(cls, rows: Ints, moments: Moments, weights: Floats) -> Candidates:
         """Arrange `rows` of all templates."""
-        return cls(rows, np.ascontiguousarray(weights[rows]), tuple(groups_of(moments.phase_of[rows])))
+        groups = groups_of(moments.phase_of[rows])
+        phases = np.array([phase for phase, _ in groups])
+        return cls(rows, np.ascontiguousarray(weights[rows]), phases, tuple(group for _, group in groups))
+
+
+#: Candidates and the pixels that are compared with them.
+Run = tuple[Candidates, Ints]
 
 
 @dataclass(frozen=True)
 class Found:
     """What is known of N pixels.
 
-    log_likelihood : (K, N) float32 of the best template of each phase, prior included; -inf where less than the best
-    phase's by more than `LEAST_LOG_RATIO`. best : (N,) row of the best template. misfit : (N,) float32, its squared
-    residual over variance, averaged over the channels.
+    best : (N,) row of the likeliest template. misfit : (N,) float32, its squared residual over variance, averaged over
+    the channels. pairs : the phases of each pixel that are less likely than its best by `LEAST_LOG_RATIO` at most.
     """
 
-    log_likelihood: Floats
     best: Ints
     misfit: Floats
+    pairs: Pairs
 
-    def columns(self, part: slice) -> Found:
-        """Return a view of some pixels."""
-        return Found(self.log_likelihood[:, part], self.best[part], self.misfit[part])
-
-    def replace(self, which: Ints, other: Found) -> None:
-        """Overwrite the pixels `which` by those of `other`."""
-        self.log_likelihood[:, which] = other.log_likelihood
-        self.best[which], self.misfit[which] = other.best, other.misfit
+    def replaced(self, which: Ints, other: Found) -> Found:
+        """Return those with the pixels `which` from `other`."""
+        best, misfit, kept = self.best.copy(), self.misfit.copy(), np.ones(len(self.best), bool)
+        best[which], misfit[which], kept[which] = other.best, other.misfit, False
+        mine = self.pairs.only(np.flatnonzero(kept.take(self.pairs.pixel)))
+        return Found(best, misfit, mine.joined(other.pairs.renumbered(which)))
 
     def reordered(self, order: Ints) -> Found:
         """Return the pixels with pixel i at place order[i]."""
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return Found(self.log_likelihood.take(back, axis=1), self.best[back], self.misfit[back])
+        best, misfit = np.empty_like(self.best), np.empty_like(self.misfit)
+        best[order], misfit[order] = self.best, self.misfit
+        return Found(best, misfit, self.pairs.renumbered(order))
 
 
 @dataclass(frozen=True)
@@ -132,54 +138,69 @@ class Search:
         """Tell which rows (R, N) are, or nearly are, the best of a phase that has a part in the posterior."""
         least = table.max(axis=0) - LEAST_LOG_RATIO
         near = np.empty(table.shape, bool)
-        for _, rows in self._everything.groups:
+        for rows in self._everything.groups:
             best = table[rows].max(axis=0)
             near[rows] = table[rows] >= np.where(best >= least, best - _NEARLY_BEST, np.inf)
         return near
 
     def find(self, values: Floats) -> Found:
         """Compare pixels (C, N) with the candidates of their cells, and those that fit badly with all rows."""
-        cell = first_highest(self._signposts @ expand(values)).astype(np.uint8)
+        cell = self._cell_of(values)
         order = np.argsort(cell, kind="stable")
-        features = expand(values.take(order, axis=1))
-        found = self._blank(values.shape[1])
-        for index, columns in _runs(cell[order]):
-            self._compare(self._cells[index], features[:, columns], found.columns(columns))
-        self._finish(found)
+        members = np.split(order, np.cumsum(np.bincount(cell, minlength=len(self._cells)))[:-1])
+        runs = [run for mine, which in zip(self._cells, members, strict=True) for run in _runs(mine, which)]
+        by_pixel = np.ascontiguousarray(values.T)  # gathered with all channels of a pixel at once
+        found = self._compare(runs, by_pixel).reordered(order)
         doubtful = np.flatnonzero(found.misfit > _DOUBTFUL)
-        if doubtful.size:
-            found.replace(doubtful, self._all_rows(features.take(doubtful, axis=1)))
-        return found.reordered(order)
+        return found.replaced(doubtful, self._all_rows(by_pixel, doubtful)) if doubtful.size else found
+
+    def _cell_of(self, values: Floats) -> NDArray[np.uint8]:
+        """Cell of each pixel (N,)."""
+        cell = np.empty(values.shape[1], np.uint8)
+        for columns in _pieces(len(cell), rows=len(self._signposts)):
+            cell[columns] = first_highest(self._signposts @ expand(values[:, columns]))
+        return cell
 
     def find_exhaustively(self, values: Floats) -> Found:
         """Compare pixels (C, N) with every template: the reference for `find`, several times slower."""
-        return self._all_rows(expand(values))
+        return self._all_rows(values.T, np.arange(values.shape[1]))
 
-    def _all_rows(self, features: Floats) -> Found:
-        found = self._blank(features.shape[1])
-        self._compare(self._everything, features, found)
-        self._finish(found)
-        return found
+    def _all_rows(self, by_pixel: Floats, which: Ints) -> Found:
+        return self._compare(list(_runs(self._everything, which)), by_pixel)
 
-    def _blank(self, pixels: int) -> Found:
-        phases = int(self.moments.phase_of[-1]) + 1
-        nothing = np.full((phases, pixels), -np.inf, np.float32)
-        return Found(nothing, np.empty(pixels, np.int64), np.empty(pixels, np.float32))
+    def _compare(self, runs: Sequence[Run], by_pixel: Floats) -> Found:
+        """Compare pixels of `by_pixel` (N, C) with candidates; what is found is in the order of the runs."""
+        pixels = sum(len(which) for _, which in runs)
+        best, highest = np.empty(pixels, np.int64), np.empty(pixels, np.float32)
+        log_ratio = np.empty(sum(len(mine.phases) * len(which) for mine, which in runs), np.float32)
+        start = done = 0
+        for mine, which in runs:
+            columns = slice(start, start := start + len(which))
+            table = mine.weights @ expand(by_pixel.take(which, axis=0).T)
+            lines = log_ratio[done : (done := done + len(mine.phases) * len(which))].reshape(-1, len(which))
+            for rows, line in zip(mine.groups, lines, strict=True):
+                np.maximum.reduce(table[rows], axis=0, out=line)
+            top = np.maximum.reduce(lines, axis=0, out=highest[columns])
+            best[columns] = mine.rows[first_highest(table, top)]
+            lines -= top
+        misfit = (self._constants[best] - highest) * np.float32(2 / self.moments.mean.shape[1])
+        return Found(best, misfit, _likely_pairs(runs, log_ratio))
 
-    def _compare(self, candidates: Candidates, features: Floats, found: Found) -> None:
-        """Fill in `log_likelihood` and `best`; `misfit` holds the highest log-likelihood for now."""
-        table = candidates.weights @ features
-        for phase, rows in candidates.groups:
-            np.maximum.reduce(table[rows], axis=0, out=found.log_likelihood[phase])
-        top = np.maximum.reduce(found.log_likelihood, axis=0, out=found.misfit)
-        found.best[...] = candidates.rows[first_highest(table, top)]
 
-    def _finish(self, found: Found) -> None:
-        """Cut off unlikely phases; turn the highest log-likelihood into the misfit."""
-        least = found.misfit - np.float32(LEAST_LOG_RATIO)
-        np.copyto(found.log_likelihood, -np.inf, where=found.log_likelihood < least)
-        np.subtract(self._constants[found.best], found.misfit, out=found.misfit)
-        found.misfit[...] *= np.float32(2 / self.moments.mean.shape[1])
+def _likely_pairs(runs: Sequence[Run], log_ratio: Floats) -> Pairs:
+    """Pick the likely pairs out of `log_ratio`: run by run a line for each phase, with the pixels of the run."""
+    place = np.flatnonzero(log_ratio >= -LEAST_LOG_RATIO)
+    phase = np.concatenate([mine.phases for mine, _ in runs])
+    lines = np.array([len(mine.phases) for mine, _ in runs])
+    pixels = np.array([len(which) for _, which in runs])
+    line_start, first_pixel = _starts(np.repeat(pixels, lines)), np.repeat(_starts(pixels), lines)
+    count = np.diff(place.searchsorted(line_start), append=len(place))
+    return Pairs(place - np.repeat(line_start - first_pixel, count), np.repeat(phase, count), log_ratio.take(place))
+
+
+def _starts(lengths: Ints) -> Ints:
+    """Where each of several pieces in a row starts."""
+    return np.cumsum(lengths) - lengths
 
 
 def far_apart(moments: Moments, wanted: int) -> Ints:
@@ -199,8 +220,14 @@ def far_apart(moments: Moments, wanted: int) -> Ints:
     return np.array(chosen)
 
 
-def _runs(ordered: NDArray[Any]) -> Iterator[tuple[int, slice]]:
-    """Yield each value of a sorted array with the slice that it fills."""
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(ordered)], strict=True):
-        yield int(ordered[start]), slice(int(start), int(stop))
+def _runs(candidates: Candidates, pixels: Ints) -> Iterator[Run]:
+    """Part the pixels of a cell into pieces."""
+    for part in _pieces(len(pixels), rows=len(candidates.rows)):
+        yield candidates, pixels[part]
+
+
+def _pieces(pixels: int, *, rows: int) -> Iterator[slice]:
+    """Part pixels so that a table of so many rows has `_TABLE_SIZE` entries at most."""
+    step = max(1, _TABLE_SIZE // rows)
+    for first in range(0, pixels, step):
+        yield slice(first, min(first + step, pixels))

@@ -14,6 +14,7 @@ from meteoseg.minerals.likelihood import first_highest, score
 from meteoseg.minerals.parallel import cores_at_hand, over_tiles
 from meteoseg.minerals.search import LEAST_LOG_RATIO
 from meteoseg.minerals.sensitivities import WDS_SENSITIVITY
+from meteoseg.minerals.smoothing import Pairs, smooth_posterior
 
 NAMES = ("Mg", "Al", "Si", "P", "S", "Ca", "Ti", "Cr", "Fe", "Ni")
 CALIBRATION = Calibration({name: ChannelResponse(WDS_SENSITIVITY[name], 0.2, 0.02, relative_sd=0.03) for name in NAMES})
@@ -40,12 +41,33 @@ def mineral_counts(name, shape, *, seed=5):
     return np.stack([rng.poisson(counts[element], shape) for element in NAMES]).astype(np.float32)
 
 
+def as_planes(pairs, of_pairs, shape, *, elsewhere=0.0):
+    """What is known of pairs as (K, N)."""
+    planes = np.full(shape, elsewhere, np.float32)
+    planes[pairs.phase, pairs.pixel] = of_pairs
+    return planes
+
+
+def softmax_of_planes(logits):
+    shares = np.exp(logits - logits.max(axis=0))
+    return shares / shares.sum(axis=0)
+
+
+def smoothed_planes(logits, coupling):
+    """One exchange with the eight neighbours, written down plainly for all phases (K, H, W)."""
+    padded = np.pad(softmax_of_planes(logits), ((0, 0), (1, 1), (1, 1)))
+    rows, cols = logits.shape[1:]
+    offsets = [(row, col) for row in range(3) for col in range(3) if (row, col) != (1, 1)]
+    near = sum(padded[:, row : row + rows, col : col + cols] for row, col in offsets)
+    return softmax_of_planes(logits + coupling * near)
+
+
 @pytest.mark.parametrize("wider", [1.0, 1.6])
 def test_search_finds_what_comparing_with_every_template_finds(classifier, wider):
     values = drawn_pixels(classifier, (20_000,), wider=wider)
     found, every = classifier.search.find(values), classifier.search.find_exhaustively(values)
-    other = found.log_likelihood.argmax(axis=0) != every.log_likelihood.argmax(axis=0)
-    assert other.mean() < 0.001
+    phase_of = classifier.search.moments.phase_of
+    assert np.mean(phase_of[found.best] != phase_of[every.best]) < 0.001
     assert np.mean(found.best != every.best) < 0.005
     same = found.best == every.best
     np.testing.assert_allclose(found.misfit[same], every.misfit[same], rtol=1e-3, atol=1e-3)
@@ -54,10 +76,12 @@ def test_search_finds_what_comparing_with_every_template_finds(classifier, wider
 def test_exhaustive_search_is_the_plain_likelihood_cut_off_far_below_the_best(classifier):
     values = drawn_pixels(classifier, (500,))
     plain = score(values, classifier.search.moments)
+    log_ratio = plain.log_likelihood - plain.log_likelihood.max(axis=0)
     every = classifier.search.find_exhaustively(values)
-    kept = plain.log_likelihood >= plain.log_likelihood.max(axis=0) - LEAST_LOG_RATIO
-    np.testing.assert_allclose(every.log_likelihood[kept], plain.log_likelihood[kept], rtol=1e-5, atol=2e-3)
-    assert np.mean(np.isfinite(every.log_likelihood) == kept) > 0.999
+    found = as_planes(every.pairs, every.pairs.log_ratio, log_ratio.shape, elsewhere=-np.inf)
+    kept = log_ratio >= -LEAST_LOG_RATIO
+    np.testing.assert_allclose(found[kept], log_ratio[kept], rtol=1e-5, atol=2e-3)
+    assert np.mean(np.isfinite(found) == kept) > 0.999
     assert np.array_equal(every.best, plain.best)
 
 
@@ -69,7 +93,7 @@ def test_first_highest_is_argmax_for_few_and_many_rows():
 
 
 def test_labels_do_not_depend_on_tiles_threads_or_bands(classifier, monkeypatch):
-    values = drawn_pixels(classifier, (150, 301))
+    values = drawn_pixels(classifier, (150, 601))  # four tiles
     one = classifier.identify(values, NAMES, threads=1)
     three = classifier.identify(values, NAMES, threads=3)
     assert np.array_equal(one.labels, three.labels)
@@ -78,11 +102,37 @@ def test_labels_do_not_depend_on_tiles_threads_or_bands(classifier, monkeypatch)
     band = classifier.identify(values[:, 69:120], NAMES)
     assert np.array_equal(band.labels[1:-1], one.labels[70:119])
     np.testing.assert_allclose(band.probability[1:-1], one.probability[70:119], atol=1e-4)
+    monkeypatch.setattr("meteoseg.minerals.search._TABLE_SIZE", 5000)
     monkeypatch.setattr("meteoseg.minerals.parallel._TILE_ROWS", 11)
     monkeypatch.setattr("meteoseg.minerals.parallel._TILE_COLS", 37)
     small = classifier.identify(values, NAMES)
     assert np.array_equal(small.labels, one.labels)
     np.testing.assert_allclose(small.probability, one.probability, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(23, 41), (1, 9), (6, 1)])
+@pytest.mark.parametrize("coupling", [0.0, 0.5, 30.0])
+def test_smoothing_of_pairs_is_smoothing_of_all_phases(shape, coupling):
+    rng = np.random.default_rng(4)
+    logits = np.where(rng.random((7, *shape)) < 0.3, -8 * rng.random((7, *shape)), -np.inf).astype(np.float32)
+    logits[3] = np.where(np.isfinite(logits).any(axis=0), logits[3], 0)
+    logits -= logits.max(axis=0)
+    phase, pixel = np.nonzero(np.isfinite(logits.reshape(7, -1)))
+    shuffled = np.lexsort((phase, rng.permutation(logits[0].size)[pixel]))
+    pairs = Pairs(pixel[shuffled], phase[shuffled], logits.reshape(7, -1)[phase, pixel][shuffled])
+    posterior = smooth_posterior(pairs, shape, coupling=coupling)
+    found = as_planes(pairs, posterior, (7, logits[0].size)).reshape(logits.shape)
+    np.testing.assert_allclose(found, smoothed_planes(logits, coupling), atol=2e-5)
+
+
+def test_map_is_named_as_by_every_template_and_all_phases(classifier):
+    values = drawn_pixels(classifier, (140, 61))
+    logits = score(values.reshape(len(NAMES), -1), classifier.search.moments).log_likelihood
+    logits[logits < logits.max(axis=0) - LEAST_LOG_RATIO] = -np.inf
+    every = smoothed_planes(logits.reshape(-1, 140, 61), classifier.settings.coupling)
+    posterior = classifier.posterior(values, NAMES)
+    assert np.mean(posterior.argmax(axis=0) != every.argmax(axis=0)) < 0.001
+    assert np.mean(np.abs(posterior - every).max(axis=0) > 1e-3) < 0.01
 
 
 def test_posterior_sums_to_one_and_its_highest_is_the_label(classifier):

@@ -7,6 +7,7 @@ from meteoseg.legend import MATRIX, default_legend
 from meteoseg.mineraldata import minerals
 from meteoseg.minerals import Calibration, ChannelResponse, ClassifierSettings, PhaseClassifier
 from meteoseg.minerals.sensitivities import WDS_SENSITIVITY
+from meteoseg.minerals.smoothing import Pairs
 from meteoseg.minerals.texture import weigh_texture
 
 NAMES = ("Mg", "Al", "Si", "P", "S", "Ca", "Ti", "Cr", "Fe", "Ni")
@@ -75,9 +76,11 @@ def test_labels_with_texture_do_not_depend_on_tiles(classifier, doubtful, monkey
 
 
 def test_even_odds_of_the_texture_leave_a_tenth_of_the_counts_say():
-    posterior = np.array([[[0.8]], [[0.2]]], np.float32)
-    weigh_texture(posterior, 0, np.array([[0.5]]))
-    assert posterior[0, 0, 0] == pytest.approx(4**0.1 / (1 + 4**0.1), abs=1e-5)
+    pairs = Pairs(np.array([0, 0, 1, 2]), np.array([3, 7, 7, 3]), np.zeros(4, np.float32))
+    posterior = np.array([0.2, 0.8, 1.0, 1.0], np.float32)
+    weigh_texture(posterior, pairs, 7, np.array([0.5, 0.01, 0.99]))
+    expected = 4**0.1 / (1 + 4**0.1)
+    np.testing.assert_allclose(posterior, [1 - expected, expected, 1, 1], atol=1e-5)
 
 
 def test_texture_is_of_no_use_without_matrix_or_neighbours(classifier):

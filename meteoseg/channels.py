@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -325,18 +326,23 @@ def _bands(shape: tuple[int, int], factor: int) -> Iterator[Window]:
 def _block_means(section: Section, names: tuple[str, ...], window: Window, factor: int) -> FloatArray:
     """Average `factor` x `factor` blocks over finite pixels inside the mask: (C, h, w), NaN without any."""
     inside = section.read_mask(window)
-    starts = (np.arange(0, window.height, factor), np.arange(0, window.width, factor))
-    means = np.full((len(names), len(starts[0]), len(starts[1])), np.nan, np.float32)
+    shape = (-(-window.height // factor), -(-window.width // factor))
+    means = np.full((len(names), *shape), np.nan, np.float32)
     for mean, name in zip(means, names, strict=True):
         values = section.read([name], window)[0]
         valid = inside & np.isfinite(values)
         values[~valid] = 0
-        total, count = (
-            np.add.reduceat(np.add.reduceat(part, starts[0], axis=0, dtype=kind), starts[1], axis=1)
-            for part, kind in ((values, np.float64), (valid, np.int64))
-        )
-        np.divide(total, count, out=mean, where=count > 0, casting="unsafe")
+        share = _shrunk(valid.astype(np.float32), factor)
+        np.divide(_shrunk(values, factor), share, out=mean, where=share > 0)
     return means
+
+
+def _shrunk(values: FloatArray, factor: int) -> FloatArray:
+    """Mean over square blocks, those at the right and lower border filled up with zeros."""
+    spare = [(0, -length % factor) for length in values.shape]
+    filled = np.pad(values, spare) if any(after for _, after in spare) else values
+    size = (filled.shape[1] // factor, filled.shape[0] // factor)
+    return np.asarray(cv2.resize(filled, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _mix(planes: FloatArray, colors: Sequence[Color]) -> NDArray[np.uint8]:

@@ -26,6 +26,8 @@ FloatArray = NDArray[np.floating[Any]]
 
 #: A section whose shorter side has fewer coarse pixels than this is run on a finer grid.
 SMALL_SIDE_PX = 256
+#: Rows of logits worked on at a time, so that they stay in the cache of a processor.
+_ROWS_AT_ONCE = 16
 #: Largest class maps kept in memory, in values (probabilities of all classes, half precision).
 MAX_COARSE_VALUES = 2_000_000_000
 
@@ -248,14 +250,20 @@ def best_of_logits(
     >>> best.tolist(), top.round(2).tolist(), lead.round(2).astype(str).tolist()
     ([[2]], [[0.75]], [['0.55']])
     """
-    values = logits.movedim(0, -1).float().contiguous()
-    for to, source in (merged or {}).items():
-        largest = values[..., source] >= values.amax(dim=-1)
-        values[..., to] = torch.where(largest, values[..., source], values[..., to])
-    if excluded:
-        values = values[..., [plane for plane in range(values.shape[-1]) if plane not in excluded]]
-    highest, place = values.max(dim=-1)
-    lead = highest - values.mean(dim=-1)
-    top = 1 / values.sub_(highest[..., None]).div_(temperature).exp_().sum(dim=-1)
-    chosen = np.delete(np.arange(logits.shape[0], dtype=np.uint8), list(excluded))
-    return chosen[place.numpy()], top.numpy(), lead.numpy()
+    n_kept = len(logits) - len(excluded)
+    rank = torch.arange(len(logits), 0, -1, dtype=torch.uint8)[:, None, None]
+    shape = logits.shape[1:]
+    best, top, lead = np.empty(shape, np.uint8), np.empty(shape, np.float32), np.empty(shape, np.float32)
+    for row in range(0, shape[0], _ROWS_AT_ONCE):
+        part = slice(row, row + _ROWS_AT_ONCE)
+        # Plane after plane in memory: what runs over the classes is then done for many pixels at a time.
+        values = logits[:, part].contiguous().to(torch.float32, copy=True)
+        for to, source in (merged or {}).items():
+            values[to] = torch.where(values[source] >= values.amax(dim=0), values[source], values[to])
+        mean = (values.sum(dim=0) - values[list(excluded)].sum(dim=0)) / n_kept
+        values[list(excluded)] = -torch.inf
+        highest = values.amax(dim=0)
+        best[part] = len(logits) - ((values == highest).to(torch.uint8) * rank).amax(dim=0).numpy()
+        lead[part] = (highest - mean).numpy()
+        top[part] = values.sub_(highest).div_(temperature).exp_().sum(dim=0).reciprocal_().numpy()
+    return best, top, lead

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
@@ -26,6 +27,8 @@ CHONDRULE = "chondrule"
 MATRIX = "matrix"
 #: An area of zeros in all channels that holds a square of this side is an empty mosaic field.
 EMPTY_FIELD_PX = 11
+#: Columns looked at together for pixels without any value.
+_BLOCK_PX = 1024
 #: An object smaller than this is none (DESIGN of the components layer).
 MIN_OBJECT_PX = 15
 #: An empty area at the border of the map is mount from this many coarse pixels on, a hole below.
@@ -46,31 +49,52 @@ def empty_field(read: Callable[[Window], Iterable[FloatArray]], window: Window, 
     `read` gives the channels (h, w) of a window of a grid of `shape`, one by one; no more of them are asked for than it
     takes. The answer is bool (H, W) of `window`, the same whatever the height of the windows.
     """
-    blank = _blank(read(window), window.shape)
+    blank = _blank(read, window)
     if not blank.any():
         return blank
     outer = window.padded(2 * EMPTY_FIELD_PX, shape)
-    blank = _blank(read(outer), outer.shape)
-    core = ndi.binary_erosion(blank, np.ones((EMPTY_FIELD_PX, EMPTY_FIELD_PX)), border_value=1)
-    solid = ndi.binary_dilation(core, np.ones((EMPTY_FIELD_PX, EMPTY_FIELD_PX))) & blank
-    grown = ndi.binary_dilation(solid, _EIGHT, iterations=EMPTY_FIELD_PX // 2, mask=blank)
-    return np.asarray(grown[window.within(outer)])
+    above = Window(outer.row, outer.col, window.row - outer.row, outer.width)
+    below = Window(window.row_end, outer.col, outer.row_end - window.row_end, outer.width)
+    parts = [_blank(read, strip) for strip in (above, below)]
+    blank = np.concatenate([parts[0], blank, parts[1]])
+    solid = _opened(blank, EMPTY_FIELD_PX) & blank
+    for _ in range(EMPTY_FIELD_PX // 2 if solid.any() else 0):
+        solid = _dilated(solid, 3) & blank
+    return solid[window.within(outer)]
 
 
-def _blank(planes: Iterable[FloatArray], shape: tuple[int, int]) -> BoolArray:
-    """Find pixels that are 0 or NaN in all planes."""
-    blank = np.ones(shape, bool)
-    for plane in planes:
-        blank &= (plane == 0) | np.isnan(plane)
-        if not blank.any():
-            break
+def _eroded(inside: BoolArray, side_px: int) -> BoolArray:
+    """Erode by a square; what lies beyond the border counts as inside."""
+    return np.asarray(cv2.erode(inside.astype(np.uint8), np.ones((side_px, side_px), np.uint8)), bool)
+
+
+def _dilated(inside: BoolArray, side_px: int) -> BoolArray:
+    """Dilate by a square."""
+    return np.asarray(cv2.dilate(inside.astype(np.uint8), np.ones((side_px, side_px), np.uint8)), bool)
+
+
+def _opened(inside: BoolArray, side_px: int) -> BoolArray:
+    return _dilated(_eroded(inside, side_px), side_px)
+
+
+def _blank(read: Callable[[Window], Iterable[NDArray[Any]]], window: Window) -> BoolArray:
+    """Find pixels that are 0 or NaN in all channels, block by block: most have a value in the first channel."""
+    blank = np.ones(window.shape, bool)
+    for col in range(0, window.width if window.height else 0, _BLOCK_PX):
+        block = Window(window.row, window.col + col, window.height, min(_BLOCK_PX, window.width - col))
+        part = blank[:, col : col + block.width]
+        for plane in read(block):
+            part &= (plane == 0) | np.isnan(plane) if plane.dtype.kind == "f" else plane == 0
+            if not part.any():
+                break
     return blank
 
 
 def mapped_pixels(section: Section, window: Window) -> tuple[BoolArray, int]:
     """Return which pixels (H, W) of a full-width `window` are section, and how many inside its mask are unmapped."""
     inside = section.read_mask(window)
-    empty = empty_field(lambda w: (section.read([name], w)[0] for name in section.channels), window, section.shape)
+    planes = [channel.plane for channel in section.channels.values()]
+    empty = empty_field(lambda w: (plane.read(w) for plane in planes), window, section.shape)
     return inside & ~empty, int(np.count_nonzero(empty & inside))
 
 
@@ -82,7 +106,7 @@ def wide_holes(is_hole: BoolArray) -> BoolArray:
     >>> wide_holes(np.pad(np.ones((3, 4), bool), 1)).sum(), wide_holes(np.pad(np.ones((2, 9), bool), 1)).sum()
     (np.int64(12), np.int64(0))
     """
-    return np.asarray(ndi.binary_dilation(ndi.binary_erosion(is_hole, _EIGHT, border_value=1), _EIGHT))
+    return _opened(is_hole, 3)
 
 
 @dataclass(frozen=True)

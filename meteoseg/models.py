@@ -11,7 +11,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-import segmentation_models_pytorch as smp
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from meteoseg._version import __version__
 from meteoseg.certainty import Calibration
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.fusion import ByModality, SummedEncoders, TwoEncoderUnet, check_fusion, modality_planes
+from meteoseg.fusion import ByModality, SummedEncoders, check_fusion, modality_planes
 from meteoseg.unet import FULL_RESOLUTION, FullResolutionEncoder, FullResolutionUnet
 
 LOGGER = logging.getLogger(__name__)
@@ -206,16 +205,12 @@ def _unet(card: NetworkCard, weights: str | bool | None) -> nn.Module:
         widths = card.decoder_channels[::-1]
         encoder = SummedEncoders(planes, widths) if planes else FullResolutionEncoder(len(card.channels), widths)
         return FullResolutionUnet(encoder, widths, classes=classes)
+    from meteoseg import smpunets
+
     if planes:
-        return TwoEncoderUnet(planes, card.encoder, card.decoder_channels, classes=classes, weights=weights)
-    unet: nn.Module = smp.Unet(
-        encoder_name=card.encoder,
-        encoder_weights=weights,
-        decoder_channels=card.decoder_channels,
-        in_channels=len(card.channels),
-        classes=classes,
-    )
-    return unet
+        return smpunets.TwoEncoderUnet(planes, card.encoder, card.decoder_channels, classes=classes, weights=weights)
+    n_planes = len(card.channels)
+    return smpunets.unet(card.encoder, card.decoder_channels, planes=n_planes, classes=classes, weights=weights)
 
 
 def _pixel_branch(card: NetworkCard) -> nn.Module:

@@ -69,8 +69,7 @@ def predict_tiles(
         if lean is None:
             lean = folded(network, parts[0][:, 0, 0] != ABSENT, dtype)
         for tile in tiles:
-            image = torch.cat([part[:, :, tile.outer.col : tile.outer.col_end] for part in parts], dim=1)
-            logits = _logits(lean, image[None].to(device), tta=tta)[0]
+            logits = _logits(lean, _cut(parts, tile).to(device), tta=tta)[0]
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -128,6 +127,15 @@ def _bands(
                 coming = reader.submit(fetch, index + 1)
             yield tiles, parts
             parts = _lowest(parts, shared[index])
+
+
+def _cut(parts: Sequence[Tensor], tile: Tile) -> Tensor:
+    """Cut a tile (1, C, h, w) out of a band, its channels side by side in memory."""
+    cols = slice(tile.outer.col, tile.outer.col_end)
+    size = (1, parts[0].shape[0], tile.outer.height, tile.outer.width)
+    out = torch.empty(size, dtype=parts[0].dtype, memory_format=torch.channels_last)
+    torch.cat([part[None, :, :, cols] for part in parts], dim=2, out=out)
+    return out
 
 
 def _lowest(parts: list[Tensor], rows: int) -> list[Tensor]:

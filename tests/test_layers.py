@@ -21,7 +21,7 @@ LEVELS = {
         1: "io register channels simulate minerals tiles resample instances labelling objects "
         "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
         "evaluate fetch labelimages reopening channelmeans",
-        2: "unet fusion folded models",
+        2: "unet fusion smpunets folded models",
         3: "predict inference train",
         4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking batch drawnscores "
         "finetuning clustering",
@@ -45,7 +45,8 @@ FLOW = {
     "evaluate": {"io", "measure", "scores", "labeltables"},
     "fusion": {"unet"},
     "folded": {"unet"},
-    "models": {"unet", "fusion"},
+    "smpunets": {"fusion"},
+    "models": {"unet", "fusion", "smpunets"},
     "inference": {"predict"},
     "train": {"predict"},
     "reporting": {"illustrate", "mineralmaps"},

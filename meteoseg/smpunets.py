@@ -38,6 +38,7 @@ class TwoEncoderUnet(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> unet = TwoEncoderUnet({"bse": [0], "elements": [1, 2]}, "tu-mobilenetv3_small_100", (16, 8, 8, 8, 8), classes=4)
     >>> tuple(unet.eval()(torch.zeros(1, 3, 64, 32)).shape)
     (1, 4, 64, 32)

@@ -14,6 +14,8 @@ from scipy import sparse
 from meteoseg.grid import Window
 
 FloatArray = NDArray[np.float32]
+#: Windows of more source pixels are read in parts.
+SOURCE_PX = 4_000_000
 Read = Callable[[Window], NDArray[Any]]
 
 
@@ -111,26 +113,32 @@ class Regrid:
         """
         if self.step == (1.0, 1.0):
             return np.asarray(read_source(window), np.float32)
-        rows = self._weights[0][window.row : window.row_end]
-        cols = self._weights[1][window.col : window.col_end]
-        row_span, col_span = (
-            (rows.indices.min(), rows.indices.max()),
-            (cols.indices.min(), cols.indices.max()),
-        )
-        outer = Window(
-            int(row_span[0]),
-            int(col_span[0]),
-            int(row_span[1] - row_span[0] + 1),
-            int(col_span[1] - col_span[0] + 1),
-        )
+        outer = self._covered(window)
+        middle = window.height // 2
+        if outer.height * outer.width > SOURCE_PX and middle:
+            upper = Window(window.row, window.col, middle, window.width)
+            lower = Window(window.row + middle, window.col, window.height - middle, window.width)
+            return np.concatenate([self.read(read_source, part) for part in (upper, lower)], axis=1)
         image = read_source(outer)
-        rows, cols = rows[:, outer.row : outer.row_end], cols[:, outer.col : outer.col_end]
+        rows = self._weights[0][window.row : window.row_end, outer.row : outer.row_end]
+        cols = self._weights[1][window.col : window.col_end, outer.col : outer.col_end]
         out = np.empty((len(image), *window.shape), np.float32)
         for plane, values in zip(out, image, strict=True):
             level = values.flat[0]
             is_level = values[-1, -1] == level and bool((values == level).all())
             plane[...] = level if is_level else (cols @ (rows @ np.asarray(values, np.float32)).T).T
         return out
+
+    def _covered(self, window: Window) -> Window:
+        """Return the window of the source grid that a window of the target grid is made from."""
+        spans = []
+        for weights, start, stop in zip(
+            self._weights, (window.row, window.col), (window.row_end, window.col_end), strict=True
+        ):
+            used = weights[start:stop].indices
+            spans.append((int(used.min()), int(used.max()) + 1))
+        (row, row_end), (col, col_end) = spans
+        return Window(row, col, row_end - row, col_end - col)
 
     def nearest(self, values: NDArray[Any], window: Window) -> NDArray[Any]:
         """Return `window` of the target grid from `values` (h, w) on the source grid, by nearest pixel."""

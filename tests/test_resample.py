@@ -65,3 +65,20 @@ def test_nearest_takes_the_pixel_that_covers_the_centre() -> None:
     values = np.array([[1, 2, 3], [4, 5, 6]])
     back = Regrid((2, 3), (4, 6), (0.5, 0.5))
     assert back.nearest(values, Window(1, 1, 2, 4)).tolist() == [[1, 2, 2, 3], [4, 5, 5, 6]]
+
+
+def test_large_windows_are_read_in_parts_with_the_same_result(monkeypatch):
+    image = np.random.default_rng(2).random((2, 61, 47)).astype(np.float32)
+    grid = Regrid.onto((61, 47), (1.0, 1.0), 2.7)
+    window = Window(3, 1, 17, 14)
+    whole = grid.read(lambda w: image[:, *w.slices], window)
+    sizes = []
+
+    def read(part):
+        sizes.append(part.height * part.width)
+        return image[:, *part.slices]
+
+    monkeypatch.setattr("meteoseg.resample.SOURCE_PX", 200)
+    np.testing.assert_allclose(grid.read(read, window), whole, rtol=1e-6)
+    assert len(sizes) > 4
+    assert max(sizes) <= 200

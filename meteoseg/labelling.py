@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 from skimage.segmentation import expand_labels
 
-from meteoseg.grid import Window
+from meteoseg.grid import BAND_PX, Window, row_bands
 from meteoseg.instances import separate_objects
 from meteoseg.legend import HOLE, OUTSIDE, Legend
 from meteoseg.objects import equivalent_diameter, iter_object_windows
@@ -172,10 +172,20 @@ def make_component_maps(
     if CHONDRULE in names:
         objects = _claim_objects(share, names.index(CHONDRULE), distance)
     ids = np.array([legend[name].id for name in names], np.uint8)
-    grown = np.asarray(expand_labels(objects, _REACH_PX))  # type: ignore[no-untyped-call]
+    grown = _grown(objects)
     areas_px = np.bincount(objects.ravel())[1:]
     median_px = equivalent_diameter(float(np.median(areas_px))) if len(areas_px) else 0.0
     return ComponentMaps(share, ids, grown, back, legend[CHONDRULE].id, len(areas_px), median_px)
+
+
+def _grown(objects: LabelArray) -> LabelArray:
+    """Grow objects by `_REACH_PX`, in bands of rows: the distances of a whole image take 32 bytes per pixel."""
+    out = np.empty_like(objects)
+    for window in row_bands(objects.shape, BAND_PX // 4):
+        outer = window.padded(2 * _REACH_PX, objects.shape)
+        part = expand_labels(objects[outer.slices], _REACH_PX)  # type: ignore[no-untyped-call]
+        out[window.slices] = part[window.within(outer)]
+    return out
 
 
 def _part_outside_from_holes(share: FloatArray, outside: int, hole: int) -> None:

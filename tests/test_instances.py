@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
+from skimage.morphology import h_maxima
 
+from meteoseg import instances
 from meteoseg.errors import ShapeMismatchError
 from meteoseg.instances import order_by_position, separate_objects
 
@@ -104,3 +106,22 @@ def test_order_by_position_of_nothing() -> None:
 def test_maps_of_two_shapes_are_refused() -> None:
     with pytest.raises(ShapeMismatchError, match="differ in shape"):
         separate_objects(np.ones((3, 4)), np.ones((4, 3)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_peaks_are_those_of_the_reconstruction_by_dilation(seed):
+    rng = np.random.default_rng(seed)
+    smooth = ndi.gaussian_filter(rng.random((50, 71)), rng.uniform(0.5, 4))
+    smooth = (smooth - smooth.min()) / np.ptp(smooth)
+    inside = smooth > rng.uniform(0.1, 0.5)
+    smooth = np.where(inside, smooth, 0)
+    steps = np.rint(smooth * 100).astype(np.int16)
+    peaks, _ = ndi.label(inside & h_maxima(steps, 6, footprint=np.ones((3, 3))).astype(bool), np.ones((3, 3)))
+    seeds = instances._seeds(smooth, inside, 30, 6)
+    high = np.unique(peaks[(steps >= 30) & (peaks > 0)])
+    for peak in high:
+        assert len(np.unique(seeds[peaks == peak])) == 1
+        assert (seeds[peaks == peak] > 0).all()
+    areas, n_areas = ndi.label(inside, np.ones((3, 3)))
+    without = set(range(1, n_areas + 1)) - set(np.unique(areas[np.isin(peaks, high)]))
+    assert seeds.max() == len(high) + len(without)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from meteoseg.resample import Regrid
 from meteoseg.section import Section, Stack
 
 FloatArray = NDArray[np.floating[Any]]
+Finished = TypeVar("Finished")
 
 #: A section whose shorter side has fewer coarse pixels than this is run on a finer grid.
 SMALL_SIDE_PX = 256
@@ -178,23 +179,38 @@ class Runner:
         """Whether a network is averaged over the flips and rotations of each window."""
         return card.um_per_px is not None if self.tta is None else self.tta
 
-    def tiles(self, network: Network, grid: Regrid) -> Iterator[tuple[Window, dict[str, Tensor]]]:
-        """Yield windows of the network's grid with {layer: logits (K, h, w)}, every pixel once, top to bottom."""
-        card = network.card
-        read = self.inputs.reader(card, grid)
-        for window, logits in predict_tiles(
-            network, read, grid.target, tta=self.averages(card), progress=self.progress
-        ):
-            yield window, dict(zip(card.widths, torch.split(logits, list(card.widths.values())), strict=True))
+    def tiles(
+        self, network: Network, grid: Regrid, finish: Callable[[dict[str, Tensor]], Finished]
+    ) -> Iterator[tuple[Window, Finished]]:
+        """Yield windows of the network's grid, every pixel once, top to bottom, with what `finish` makes of them.
+
+        `finish` is called with {layer: logits (K, h, w)}, several calls at a time.
+        """
+        card, widths = network.card, list(network.card.widths.values())
+        return predict_tiles(
+            network,
+            self.inputs.reader(card, grid),
+            grid.target,
+            lambda logits: finish(dict(zip(card.widths, torch.split(logits, widths), strict=True))),
+            tta=self.averages(card),
+            progress=self.progress,
+        )
 
     def probabilities(self, network: Network, grid: Regrid) -> dict[str, NDArray[np.float16]]:
         """Return {layer: (K, H, W) calibrated probabilities} of the network's whole grid in half precision."""
-        out = {layer: np.zeros((width, *grid.target), np.float16) for layer, width in network.card.widths.items()}
-        for window, layers in self.tiles(network, grid):
+
+        def shares(layers: dict[str, Tensor]) -> dict[str, NDArray[np.float16]]:
+            made = {}
             for layer, logits in layers.items():
                 values = logits.float()
                 share = values.sigmoid() if layer == "distance" else self._softmax(network.card, layer, values)
-                out[layer][:, *window.slices] = share.numpy()
+                made[layer] = share.half().numpy()
+            return made
+
+        out = {layer: np.zeros((width, *grid.target), np.float16) for layer, width in network.card.widths.items()}
+        for window, found in self.tiles(network, grid, shares):
+            for layer, share in found.items():
+                out[layer][:, *window.slices] = share
         return out
 
     def best(
@@ -205,16 +221,23 @@ class Runner:
         See `best_of_logits`.
         """
         temperature = self.temperature(network.card, layer)
-        for window, layers in self.tiles(network, grid):
-            found = best_of_logits(layers[layer], temperature, excluded=excluded, merged=merged)
+
+        def finish(layers: dict[str, Tensor]) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+            return best_of_logits(layers[layer], temperature, excluded=excluded, merged=merged)
+
+        for window, found in self.tiles(network, grid, finish):
             yield window, *found
 
     def share(
         self, network: Network, grid: Regrid, layer: str, plane: int
     ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
         """Yield windows of the network's grid with the probability of one class of a layer (h, W)."""
-        for window, layers in self.tiles(network, grid):
-            yield window, self._softmax(network.card, layer, layers[layer].float())[plane].numpy()
+
+        def finish(layers: dict[str, Tensor]) -> NDArray[np.float32]:
+            share = self._softmax(network.card, layer, layers[layer].float())[plane]
+            return np.asarray(share.numpy(), np.float32)
+
+        return self.tiles(network, grid, finish)
 
     def _softmax(self, card: NetworkCard, layer: str, logits: Tensor) -> Tensor:
         return torch.softmax(logits / self.temperature(card, layer), dim=0)

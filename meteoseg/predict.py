@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,36 +23,44 @@ from meteoseg.tiles import Tile, plan_tiles
 #: Gives the normalised channels of a window, plane (h, w) after plane, or one number where a plane holds only that.
 Read = Callable[[Window], Iterable[NDArray[np.float32] | float]]
 
-#: Bands of rows of all channels, the one at work and the one being read, take about this much memory.
-BAND_BYTES = 400 * 2**20
-_LEAST_TILE_ROWS = 192
+#: Bands of rows of all channels take about this much memory: the one at work, the one being read, the one before.
+BAND_BYTES = 360 * 2**20
+_BANDS = 3
+_LEAST_TILE_ROWS = 128
+#: Tiles at work at a time, each on its share of the cores: a tile on all cores waits for the slowest of them.
+MAX_WORKERS = 4
+
+Finished = TypeVar("Finished")
 
 
 def predict_tiles(
     network: Network,
     read: Read,
     shape: tuple[int, int],
+    finish: Callable[[Tensor], Finished],
     *,
     tile_px: int | None = None,
     margin_px: int | None = None,
     tta: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[Window, Tensor]]:
-    """Yield the logits of a section tile by tile, row after row of tiles, every pixel once.
+) -> Iterator[tuple[Window, Finished]]:
+    """Yield what `finish` makes of the logits of each tile, row after row of tiles, every pixel once.
 
     Parameters
     ----------
     network : in eval mode, on any device.
     read : gives the normalised channels of a window of full width; it is called from another thread.
     shape : (rows, cols) of the grid that `read` knows.
+    finish : is called with the logits (K, h, w) of what a tile owns, on the processor in the precision of the run, from
+        another thread; several calls run at a time.
     tile_px, margin_px : side of the tiles and what is cut off around them; by default those of the card. Tiles are
-        lower where the section is so wide that a band of them would take over `BAND_BYTES`.
+        lower and wider where the section is so wide that a band of them would take over `BAND_BYTES`.
     tta : average over the eight flips and quarter turns of each tile (eight times the work).
     progress : is called with (tiles done, tiles in all).
 
     Yields
     ------
-    Window, and its logits (K, h, w) on the processor, in the precision of the run.
+    Window, and what `finish` returned for it.
 
     Raises
     ------
@@ -62,18 +72,49 @@ def predict_tiles(
     device, dtype = _place(network)
     n_planes = len(card.channels)
     rows_px = _tile_rows(tile_px, margin_px, bytes_per_row=n_planes * shape[1] * dtype.itemsize)
-    plan = plan_tiles(shape, tile_px, margin_px, tile_rows_px=rows_px)
-    done, total = 0, sum(len(row) for row in plan)
+    # Lower tiles are wider, so that they are as large.
+    cols_px = tile_px**2 // rows_px // Network.multiple_px * Network.multiple_px if rows_px < tile_px else tile_px
+    plan = plan_tiles(shape, cols_px, margin_px, tile_rows_px=rows_px)
+
+    def work(lean: nn.Module, parts: Sequence[Tensor], tile: Tile) -> tuple[Window, Finished]:
+        logits = _logits(lean, _cut(parts, tile).to(device), tta=tta)[0]
+        return tile.inner, finish(logits[:, *tile.kept].detach().cpu())
+
+    total, bands = sum(len(row) for row in plan), _bands(read, plan, n_planes, shape[1], dtype)
+    for done, found in enumerate(_side_by_side(work, network, bands, device, dtype), start=1):
+        if progress is not None:
+            progress(done, total)
+        yield found
+
+
+def _side_by_side(
+    work: Callable[[nn.Module, Sequence[Tensor], Tile], Finished],
+    network: Network,
+    bands: Iterator[tuple[Sequence[Tile], list[Tensor]]],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Iterator[Finished]:
+    """Yield what `work` returns for each tile, in order, with some tiles at work ahead."""
+    cores = torch.get_num_threads()
+    workers = 1 if device.type != "cpu" else min(MAX_WORKERS, cores)
     lean: nn.Module | None = None
-    for tiles, parts in _bands(read, plan, n_planes, shape[1], dtype):
-        if lean is None:
-            lean = folded(network, parts[0][:, 0, 0] != ABSENT, dtype)
-        for tile in tiles:
-            logits = _logits(lean, _cut(parts, tile).to(device), tta=tta)[0]
-            done += 1
-            if progress is not None:
-                progress(done, total)
-            yield tile.inner, logits[:, *tile.kept].detach().cpu()
+    coming: deque[Future[Finished]] = deque()
+    pool = ThreadPoolExecutor(
+        workers, thread_name_prefix="tile", initializer=lambda: torch.set_num_threads(max(1, cores // workers))
+    )
+    try:
+        for tiles, parts in bands:
+            if lean is None:
+                lean = folded(network, parts[0][:, 0, 0] != ABSENT, dtype)
+            for tile in tiles:
+                coming.append(pool.submit(work, lean, parts, tile))
+                if len(coming) > workers:
+                    yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(cores)
 
 
 def predict_windows(network: Network, images: Sequence[NDArray[np.float32]], *, tta: bool = False) -> NDArray[Any]:
@@ -93,7 +134,7 @@ def _place(network: Network) -> tuple[torch.device, torch.dtype]:
 
 def _tile_rows(tile_px: int, margin_px: int, *, bytes_per_row: int) -> int:
     """Height of the tiles: that of the tile, or less (in steps of 32 px) where bands would take too much memory."""
-    affordable = BAND_BYTES // (2 * bytes_per_row) // Network.multiple_px * Network.multiple_px
+    affordable = BAND_BYTES // (_BANDS * bytes_per_row) // Network.multiple_px * Network.multiple_px
     return min(tile_px, max(affordable, _LEAST_TILE_ROWS, 4 * margin_px))
 
 
@@ -106,12 +147,15 @@ def _bands(
     """
     spans = [(row[0].outer.row, row[0].outer.row_end) for row in plan]
     shared = [max(0, upper[1] - lower[0]) for upper, lower in pairwise(spans)] + [0]
+    stopped = Event()
 
     def fetch(index: int) -> Tensor:
         start = spans[index][0] + (shared[index - 1] if index else 0)
         window = Window(start, 0, spans[index][1] - start, width)
         out = torch.empty((n_planes, *window.shape), dtype=dtype)
         for plane, values in zip(out, read(window), strict=True):
+            if stopped.is_set():
+                break
             if isinstance(values, float):
                 plane.fill_(values)
             else:
@@ -119,14 +163,18 @@ def _bands(
         return out
 
     parts: list[Tensor] = []
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
+    reader = ThreadPoolExecutor(1, thread_name_prefix="read", initializer=torch.set_num_threads, initargs=(1,))
+    try:
         coming = reader.submit(fetch, 0)
         for index, tiles in enumerate(plan):
             parts.append(coming.result())
             if index + 1 < len(plan):
                 coming = reader.submit(fetch, index + 1)
-            yield tiles, parts
+            yield tiles, list(parts)
             parts = _lowest(parts, shared[index])
+    finally:
+        stopped.set()
+        reader.shutdown(cancel_futures=True)
 
 
 def _cut(parts: Sequence[Tensor], tile: Tile) -> Tensor:

@@ -27,6 +27,7 @@ FEW_PX, ENOUGH_PX = 10.0, 16.0
 #: Maps are finer than a grid where its pixels are this many times as large.
 FINER = 1.3
 _HOLE_HALO_PX = 2
+_FILE_TILE_PX = 256
 
 
 class FoundPhases(Protocol):
@@ -111,7 +112,8 @@ class Segmenter:
         """Leave out what the mask leaves out, and empty mosaic fields."""
         section = self.section
         n_empty = 0
-        for window in row_bands(section.shape):
+        # Not lower than the tiles of most files, which would be decoded again for every band.
+        for window in row_bands(section.shape, max(BAND_PX, _FILE_TILE_PX * section.shape[1])):
             labels.inside[window.slices], unmapped = mapped_pixels(section, window)
             n_empty += unmapped
         if n_empty:

@@ -55,6 +55,10 @@ def whole(tiles, shape, planes=3):
     return out
 
 
+def as_they_are(logits):
+    return logits
+
+
 def reading(image):
     """Give the planes of windows of an image."""
     return lambda window: image[:, *window.slices]
@@ -65,7 +69,7 @@ def reading(image):
 def test_pointwise_network_returns_its_combination_on_any_shape(shape, tta):
     image = np.random.default_rng(4).normal(size=(2, *shape)).astype(np.float32)
     SHAPES.clear()
-    out = whole(predict_tiles(Pointwise(), reading(image), shape, tta=tta), shape)
+    out = whole(predict_tiles(Pointwise(), reading(image), shape, as_they_are, tta=tta), shape)
     np.testing.assert_allclose(out[:2], image, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(out[2], image[0] - image[1], rtol=1e-4, atol=1e-5)
     assert all(height % 32 == width % 32 == 0 for *_, height, width in SHAPES)
@@ -74,25 +78,30 @@ def test_pointwise_network_returns_its_combination_on_any_shape(shape, tta):
 def test_progress_counts_tiles():
     image, seen = np.zeros((2, 64, 200), np.float32), []
     tiles = predict_tiles(
-        Pointwise(), reading(image), (64, 200), margin_px=0, progress=lambda done, total: seen.append((done, total))
+        Pointwise(),
+        reading(image),
+        (64, 200),
+        as_they_are,
+        margin_px=0,
+        progress=lambda done, total: seen.append((done, total)),
     )
     whole(tiles, (64, 200))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_rows_are_read_once_and_one_band_ahead():
-    image, read = np.random.default_rng(1).random((2, 400, 64)).astype(np.float32), []
+def test_rows_are_read_once_and_a_few_bands_ahead():
+    image, read = np.random.default_rng(1).random((2, 1000, 64)).astype(np.float32), []
 
     def spy(window):
         read.append((window.row, window.row_end, window.width))
         return image[:, *window.slices]
 
-    tiles = predict_tiles(Pointwise(), spy, (400, 64), margin_px=8)
+    tiles = predict_tiles(Pointwise(), spy, (1000, 64), as_they_are, margin_px=8)
     next(tiles)
-    assert read[-1][1] <= 64 + 48
+    assert read[-1][1] <= 64 + (predict.MAX_WORKERS + 1) * 48
     list(tiles)
     assert [row for row, _, _ in read] == [0, *(end for _, end, _ in read[:-1])]
-    assert read[-1][1] == 400
+    assert read[-1][1] == 1000
     assert {width for *_, width in read} == {64}
 
 
@@ -103,7 +112,7 @@ def test_what_the_reader_raises_reaches_the_caller():
         return np.zeros((2, *window.shape), np.float32)
 
     with pytest.raises(InputError, match="vanished"):
-        list(predict_tiles(Pointwise(), read, (400, 64)))
+        list(predict_tiles(Pointwise(), read, (400, 64), as_they_are))
 
 
 def test_absent_channels_may_come_as_a_number():
@@ -112,7 +121,7 @@ def test_absent_channels_may_come_as_a_number():
     plane = np.random.default_rng(2).random((64, 64)).astype(np.float32)
     absent = np.full_like(plane, ABSENT)
     one, other = (
-        whole(predict_tiles(network, lambda _, p=planes: p, (64, 64)), (64, 64))
+        whole(predict_tiles(network, lambda _, p=planes: p, (64, 64), as_they_are), (64, 64))
         for planes in ([plane, ABSENT], [plane, absent])
     )
     np.testing.assert_array_equal(one, other)
@@ -122,12 +131,13 @@ def test_wide_sections_have_lower_tiles_and_the_same_result(monkeypatch):
     torch.manual_seed(3)
     network = Network(card(encoder="full-resolution", decoder_channels=(8, 4), tile_px=256)).eval()
     image = np.random.default_rng(5).random((2, 300, 352)).astype(np.float32)
-    usual = whole(predict_tiles(network, reading(image), (300, 352)), (300, 352))
+    usual = whole(predict_tiles(network, reading(image), (300, 352), as_they_are), (300, 352))
     monkeypatch.setattr(predict, "BAND_BYTES", 1)
     monkeypatch.setattr(predict, "_LEAST_TILE_ROWS", 96)
     heights = []
     lower = whole(
-        predict_tiles(network, lambda w: (heights.append(w.height), image[:, *w.slices])[1], (300, 352)), (300, 352)
+        predict_tiles(network, lambda w: (heights.append(w.height), image[:, *w.slices])[1], (300, 352), as_they_are),
+        (300, 352),
     )
     assert max(heights) == 96
     np.testing.assert_allclose(lower, usual, atol=1e-5)
@@ -138,7 +148,10 @@ def test_tiles_do_not_show_where_the_margin_covers_the_reach_of_the_network(tile
     torch.manual_seed(3)
     network = Network(card(encoder="full-resolution", decoder_channels=(12, 8, 4))).eval()
     image = np.random.default_rng(5).random((2, 250, 301)).astype(np.float32)
-    tiled = whole(predict_tiles(network, reading(image), (250, 301), tile_px=tile_px, margin_px=margin_px), (250, 301))
+    tiled = whole(
+        predict_tiles(network, reading(image), (250, 301), as_they_are, tile_px=tile_px, margin_px=margin_px),
+        (250, 301),
+    )
     np.testing.assert_allclose(tiled, predict_windows(network, [image])[0], atol=1e-5)
 
 
@@ -147,7 +160,7 @@ def test_real_network_is_nearly_the_same_tiled_and_whole():
     network = Network(card(tile_px=256, margin_px=64)).eval()
     image = np.random.default_rng(5).random((2, 256, 352)).astype(np.float32)
     direct = predict_windows(network, [image])[0]
-    tiled = whole(predict_tiles(network, reading(image), (256, 352)), (256, 352))
+    tiled = whole(predict_tiles(network, reading(image), (256, 352), as_they_are), (256, 352))
     assert np.abs(tiled - direct).mean() < 0.2 * direct.std()
 
 

@@ -78,6 +78,7 @@ def results(maps, model, **options):
 def in_low_bands(monkeypatch):
     monkeypatch.setattr(grid.row_bands, "__defaults__", (3000,))
     monkeypatch.setattr("meteoseg.segmenting.BAND_PX", 9000)
+    monkeypatch.setattr("meteoseg.segmenting._FILE_TILE_PX", 16)
     monkeypatch.setattr("meteoseg.labelling.BAND_PX", 9000)
     monkeypatch.setattr("meteoseg.objects._BAND_PX", 7000)
     monkeypatch.setattr("meteoseg.measure._BAND_PX", 5000)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import rankdata
 
 import meteoseg as ms
@@ -116,8 +117,12 @@ def leads(model: Model, section: Section) -> np.ndarray:
     network = next(net for net in model.networks.values() if net.card.layers == ("phases",))
     excluded = [index for index, name in enumerate(network.card.phase_classes) if name == "outside"]
     lead = np.zeros(section.shape, np.float32)
-    for window, layers in Runner(Inputs(section)).tiles(network, choose_grid(network.card, section)):
-        lead[window.slices] = best_of_logits(layers["phases"], 1.0, excluded=excluded)[2]
+
+    def finish(layers: dict[str, torch.Tensor]) -> np.ndarray:
+        return best_of_logits(layers["phases"], 1.0, excluded=excluded)[2]
+
+    for window, found in Runner(Inputs(section)).tiles(network, choose_grid(network.card, section), finish):
+        lead[window.slices] = found
     return lead
 
 

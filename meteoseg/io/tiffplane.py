@@ -20,7 +20,7 @@ from meteoseg.grid import Window
 
 Decoder = Callable[..., Any]
 #: Decoded strips and tiles kept for the next window, over all files (bytes).
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -29,11 +29,14 @@ LOGGER = logging.getLogger(__name__)
 NETWORK_LAYERS = ("components", "phases", "distance")
 DEFAULT_ENCODER = "tu-mobilenetv3_small_100"
 DEFAULT_DECODER_CHANNELS = (128, 64, 48, 32, 16)
+#: Task of models whose card names none.
+SEGMENT = "segment"
 #: Name of the model file inside the folder that a training writes.
 MODEL_FILE = "model.safetensors"
 _CARD_KEY = "meteoseg_card"
 _SUFFIX = ".safetensors"
 _Card = TypeVar("_Card")
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -142,10 +145,15 @@ class ModelCard:
 
         Raises
         ------
-        InputError : the text is not a card, or a card of another version of the package.
+        InputError : the text is not a card, or a card of another task or version of the package.
         """
         try:
             data = json.loads(text)
+            if data.get("task", SEGMENT) != SEGMENT:
+                raise InputError(
+                    f"Model '{data.get('name')}' gives one label to an image, not to pixels: use it with "
+                    "meteoseg classify-patches."
+                )
             networks = tuple(_network_card(network) for network in data.pop("networks"))
             return _from_lists(cls, data | {"networks": networks})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -185,7 +193,7 @@ class Network(nn.Module):
     def __init__(self, card: NetworkCard, *, pretrained: bool = False) -> None:
         super().__init__()
         self.card = card
-        self.unet = _unet(card, _pretrained_weights(card.encoder) if pretrained else None)
+        self.unet = _unet(card, pretrained_weights(card.encoder) if pretrained else None)
         self.pixel = _pixel_branch(card) if card.pixel_width else None
 
     def forward(self, image: Tensor) -> Tensor:
@@ -233,7 +241,7 @@ def _pixel_branch(card: NetworkCard) -> nn.Module:
     return ByModality(modality_planes(card.channels), make) if card.fusion == "late" else make(len(card.channels))
 
 
-def _pretrained_weights(encoder: str) -> str | bool:
+def pretrained_weights(encoder: str) -> str | bool:
     """Return what smp wants to hear: timm encoders (``tu-``) name their weights themselves."""
     return True if encoder.startswith("tu-") else "imagenet"
 
@@ -246,15 +254,22 @@ def build_network(card: NetworkCard, *, pretrained: bool = False) -> tuple[Netwo
     The network, and notes for the card: where the weights cannot be fetched the encoder starts at
     random, which is logged as a warning and noted.
     """
+    return pretrained_or_random(lambda wanted: Network(card, pretrained=wanted), card.encoder, pretrained=pretrained)
+
+
+def pretrained_or_random(
+    make: Callable[[bool], _Module], encoder: str, *, pretrained: bool
+) -> tuple[_Module, tuple[str, ...]]:
+    """Call `make` with True, or with False where no weights are asked for or can be fetched; see `build_network`."""
     if not pretrained:
-        return Network(card), ()
+        return make(False), ()
     try:
-        return Network(card, pretrained=True), (f"encoder {card.encoder} started from pretrained weights",)
+        return make(True), (f"encoder {encoder} started from pretrained weights",)
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        note = f"pretrained weights of {card.encoder} could not be fetched ({reason}); encoder started at random"
+        note = f"pretrained weights of {encoder} could not be fetched ({reason}); encoder started at random"
         LOGGER.warning("%s.", note)
-        return Network(card), (note,)
+        return make(False), (note,)
 
 
 @dataclass(frozen=True)
@@ -285,15 +300,23 @@ def save_model(path: Path, card: ModelCard, states: Mapping[str, Mapping[str, Te
     wanted = {network.name for network in card.networks}
     if wanted != set(states):
         raise InputError(f"Card '{card.name}' names the networks {sorted(wanted)} but {sorted(states)} were given.")
-    tensors = {
-        f"{name}.{key}": _halved(value).contiguous().clone()
-        for name, state in states.items()
-        for key, value in state.items()
-    }
+    tensors = {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
+    return write_tensors(path, card.to_json(), tensors)
+
+
+def write_tensors(path: Path, card_json: str, tensors: Mapping[str, Tensor]) -> Path:
+    """Write tensors in half precision (single where they leave its range) with the text of a card beside them."""
+    halved = {name: _halved(value).contiguous().clone() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(save(tensors, metadata={_CARD_KEY: card.to_json()}))
+    temporary.write_bytes(save(halved, metadata={_CARD_KEY: card_json}))
     return temporary.replace(path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read all tensors of a model file, in the precision in which they lie there."""
+    with safe_open(path, framework="pt") as handle:
+        return {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a mapping)
 
 
 def _halved(tensor: Tensor) -> Tensor:
@@ -366,7 +389,13 @@ def read_card(name_or_path: str | Path) -> ModelCard:
     return _read_card(path)
 
 
-def _read_card(path: Path) -> ModelCard:
+def read_card_text(path: Path) -> str:
+    """Read the card of a model file as it was written (JSON).
+
+    Raises
+    ------
+    InputError : the file is damaged or is no model of this package.
+    """
     try:
         with safe_open(path, framework="pt") as handle:
             metadata = handle.metadata() or {}
@@ -374,17 +403,20 @@ def _read_card(path: Path) -> ModelCard:
         raise InputError(f"Model {path} cannot be read ({error}): fetch or train it again.") from error
     if _CARD_KEY not in metadata:
         raise InputError(f"Model {path} carries no meteoseg card: give a model that meteoseg wrote.")
-    return ModelCard.from_json(metadata[_CARD_KEY])
+    return str(metadata[_CARD_KEY])
+
+
+def _read_card(path: Path) -> ModelCard:
+    return ModelCard.from_json(read_card_text(path))
 
 
 def _read(path: Path) -> tuple[ModelCard, dict[str, dict[str, Tensor]]]:
     card = _read_card(path)
     states: dict[str, dict[str, Tensor]] = {network.name: {} for network in card.networks}
-    with safe_open(path, framework="pt") as handle:
-        for full_name in handle.keys():  # noqa: SIM118 (not a mapping)
-            name, _, key = full_name.partition(".")
-            if name in states:
-                states[name][key] = handle.get_tensor(full_name)
+    for full_name, tensor in read_tensors(path).items():
+        name, _, key = full_name.partition(".")
+        if name in states:
+            states[name][key] = tensor
     return card, states
 
 

@@ -22,7 +22,7 @@ LEVELS = {
         "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
         "evaluate fetch labelimages reopening channelmeans",
         2: "unet fusion folded models",
-        3: "predict inference train",
+        3: "predict inference train patches",
         4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking batch drawnscores "
         "finetuning clustering",
         5: "console options cli __main__",
@@ -48,6 +48,7 @@ FLOW = {
     "models": {"unet", "fusion"},
     "inference": {"predict"},
     "train": {"predict"},
+    "patches": {"train"},
     "reporting": {"illustrate", "mineralmaps"},
     "result": {"mineralmaps"},
     "pipeline": {"segmenting", "mineralmaps", "reporting", "result"},

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.elements import BSE
@@ -21,6 +22,7 @@ from meteoseg.simulate.impact import lithic_clasts, shock_melt
 from meteoseg.simulate.materials import paint, phase_ids
 from meteoseg.simulate.recipe import Recipe, make_recipe
 from meteoseg.simulate.scene import ObjectPainter
+from meteoseg.simulate.textures import ChondruleTruth
 
 #: What an ordinary full mapping session records.
 DEFAULT_CHANNELS = (BSE, "O", "Na", "Mg", "Al", "Si", "P", "S", "K", "Ca", "Ti", "Cr", "Mn", "Fe", "Ni")
@@ -35,16 +37,36 @@ class SimulatedSection:
     """Maps with their truth on the same grid.
 
     `phases`, `components`: (H, W) uint8 legend ids, 255 = unlabelled; `chondrules`: (H, W) uint32 object ids, 0 = none;
-    `kinds`: object id -> chondrule, fragment or Al-rich.
+    `truths`: object id -> what the chondrule is.
     """
 
     section: Section
     phases: NDArray[np.uint8]
     components: NDArray[np.uint8]
     chondrules: NDArray[np.uint32]
-    kinds: dict[int, str]
+    truths: dict[int, ChondruleTruth]
     recipe: Recipe
     detector: Detector
+
+    @property
+    def kinds(self) -> dict[int, str]:
+        """Object id -> chondrule, fragment or Al-rich."""
+        return {number: truth.kind for number, truth in self.truths.items()}
+
+    def chondrule_table(self) -> pd.DataFrame:
+        """Return what each chondrule is that has a pixel on the maps.
+
+        Returns
+        -------
+        Columns `id`, `kind`, `texture`, `type` (I, II or empty), `fa_mol_pct` of its olivine, `scale_um` (width of a
+        grain, bar or lath; NaN without any).
+        """
+        seen = [int(number) for number in np.unique(self.chondrules) if number]
+        rows = [asdict(self.truths[number]) for number in seen]
+        columns = ["kind", "texture", "type", "fa", "scale_um"]
+        table = pd.DataFrame(rows, columns=columns).rename(columns={"fa": "fa_mol_pct"})
+        table.insert(0, "id", np.array(seen, np.int64))
+        return table
 
 
 def block_majority(labels: NDArray[np.uint8], ss: int) -> NDArray[np.uint8]:
@@ -140,7 +162,7 @@ def simulate_recipe(
         pixel_size_um=pixel_size_um,
         units=units,
     )
-    return SimulatedSection(section, phases, components, chondrules, canvas.kinds, recipe, detector)
+    return SimulatedSection(section, phases, components, chondrules, canvas.truths, recipe, detector)
 
 
 def simulate_section(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from meteoseg.errors import InputError, OutputExistsError
@@ -88,7 +89,8 @@ def _score(table: pd.DataFrame, patches: PatchSet, model: PatchModel, folder: Pa
         return remarks
     part = patches.subset(known)
     truth = class_indices(part, classes)
-    best = table.loc[known, "class_1"].map({name: index for index, name in enumerate(classes)}).to_numpy(int)
+    number = {name: index for index, name in enumerate(classes)}
+    best = np.array([number[name] for name in table.loc[known, "class_1"]], np.int64)
     confusion = confusion_matrix(truth, best, len(classes))
     pd.crosstab(pd.Series(part.labels, name="truth"), table.loc[known, "label"].to_numpy()).to_csv(folder / CONFUSION)
     f1 = f1_scores(confusion)

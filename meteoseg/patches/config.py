@@ -255,17 +255,17 @@ def read_patch_config(path: str | Path) -> PatchConfig:
     settings = read_settings(path)
     data: Any = settings.get("data", {})
     if isinstance(data, dict) and data.get("holdout") in LEAKY_HOLDOUTS:
-        raise InputError(
-            f'[data] holdout = "{data["holdout"]}" is refused: images of one group are alike. Give a share.'
-        )
+        how = data["holdout"]
+        raise InputError(f'[data] holdout = "{how}" is refused: images of one group are alike. Give a share of groups.')
     config = build_settings(PatchConfig, settings, "the configuration")
     folder = path.resolve().parent
-    found = {
-        name: tuple(str(folder / pattern) for pattern in getattr(config.data, name))
-        for name in ("patches", "sections", "validation")
-    }
+    patches, sections, validation = (
+        tuple(str(folder / pattern) for pattern in patterns)
+        for patterns in (config.data.patches, config.data.sections, config.data.validation)
+    )
     start = config.network.start
     network = config.network
     if start and start not in shipped_models():
         network = replace(network, start=str(folder / start))
-    return replace(config, data=replace(config.data, **found), network=network)
+    globs = replace(config.data, patches=patches, sections=sections, validation=validation)
+    return replace(config, data=globs, network=network)

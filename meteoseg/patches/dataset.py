@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -91,6 +91,18 @@ class PatchSet:
         )
 
 
+class _Texts(NamedTuple):
+    """Labels, groups and ids (N,)."""
+
+    labels: Texts
+    groups: Texts
+    ids: Texts
+
+    def label(self, images: Images, channels: tuple[str, ...], extra: Mapping[str, NDArray[Any]]) -> PatchSet:
+        """Put images with these texts together."""
+        return PatchSet(images, self.labels, self.groups, self.ids, channels, extra)
+
+
 def join(parts: Sequence[PatchSet]) -> PatchSet:
     """Join data sets of the same channels; of further columns those that all have.
 
@@ -110,9 +122,9 @@ def join(parts: Sequence[PatchSet]) -> PatchSet:
     if len(parts) == 1:
         return parts[0]
     shared = [key for key in parts[0].extra if all(key in part.extra for part in parts)]
-    texts = [np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "groups", "ids")]
+    texts = _Texts(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "groups", "ids")))
     extra = {key: np.concatenate([part.extra[key] for part in parts]) for key in shared}
-    return PatchSet(JoinedImages(tuple(part.images for part in parts)), *texts, parts[0].channels, extra)
+    return texts.label(JoinedImages(tuple(part.images for part in parts)), parts[0].channels, extra)
 
 
 def read_patch_set(path: str | Path) -> PatchSet:
@@ -205,8 +217,8 @@ def _read_shard(path: Path) -> PatchSet:
     n = len(images)
     ids = data.get("ids", np.array([f"{path.stem}-{number}" for number in range(n)], np.str_))
     extra = {key: values for key, values in data.items() if key not in _KNOWN_KEYS and values.shape == (n,)}
-    texts = [np.asarray(values).astype(np.str_) for values in (data["labels"], data["groups"], ids)]
-    return PatchSet(images, *texts, tuple(str(name) for name in data["channels"]), extra)
+    texts = _Texts(*(np.asarray(values).astype(np.str_) for values in (data["labels"], data["groups"], ids)))
+    return texts.label(images, tuple(str(name) for name in data["channels"]), extra)
 
 
 def _read_table(path: Path) -> PatchSet:
@@ -222,15 +234,15 @@ def _read_table(path: Path) -> PatchSet:
             raise InputError(f"Image {file} of {path} does not exist: correct the column file.")
     ids = table["id"] if "id" in table else table["file"]
     labels = table["label"] if "label" in table else pd.Series([""] * len(table))
-    groups = table["group"] if "group" in table else ids
-    texts = [column.to_numpy(np.str_) for column in (labels, groups, ids)]
+    groups = table.get("group", ids)
+    texts = _Texts(*(np.asarray(column.to_numpy(np.str_)) for column in (labels, groups, ids)))
     extra = {
         str(name): table[name].to_numpy(np.str_)
         for name in table
         if name not in ("file", "label", "group", "id")
     }  # fmt: skip
     channels = _channel_names(path.parent, files[0])
-    return PatchSet(FileImages(files, channels), *texts, channels, extra)
+    return texts.label(FileImages(files, channels), channels, extra)
 
 
 def _read_folder(path: Path) -> PatchSet:

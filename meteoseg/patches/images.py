@@ -19,7 +19,7 @@ Image = NDArray[np.float32]
 
 
 class Images(Protocol):
-    """A sequence of images (C, H, W) float32; `digest` tells equal images without unpacking them."""
+    """A sequence of images (C, H, W) float32; `digest` tells equal ones without unpacking them (empty: all is 0)."""
 
     def __len__(self) -> int: ...
 
@@ -44,7 +44,7 @@ class DenseImages:
 
     def digest(self, index: int) -> bytes:
         """Return a hash of an image's values."""
-        return _hash(np.ascontiguousarray(self.values[index]))
+        return _hash(self.values[index])
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class SparseImages:
     def digest(self, index: int) -> bytes:
         """Return a hash of an image's entries."""
         entries = slice(self.offsets[index], self.offsets[index + 1])
-        return _hash(self.places[entries], self.values[entries])
+        return _hash(self.values[entries], self.places[entries])
 
     @classmethod
     def pack(cls, images: Sequence[NDArray[Any]]) -> SparseImages:
@@ -157,10 +157,13 @@ class ChosenImages:
         return self.images.digest(int(self.chosen[index]))
 
 
-def _hash(*arrays: NDArray[Any]) -> bytes:
+def _hash(values: NDArray[Any], *more: NDArray[Any]) -> bytes:
+    """Return a hash; empty where all of the first array is 0."""
+    if not values.any():
+        return b""
     digest = hashlib.blake2b(digest_size=16)
-    for values in arrays:
-        digest.update(np.ascontiguousarray(values).tobytes())
+    for part in (values, *more):
+        digest.update(np.ascontiguousarray(part).tobytes())
     return digest.digest()
 
 

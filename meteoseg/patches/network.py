@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import segmentation_models_pytorch as smp
 import torch
@@ -84,10 +84,8 @@ def _encoder(card: PatchCard, planes: int, *, pretrained: bool) -> nn.Module:
 
 def _last_width(encoder: nn.Module) -> int:
     if isinstance(encoder, FullResolutionEncoder):
-        last = encoder.levels[-1]
-        assert isinstance(last, nn.Sequential)
-        return int(last[1].num_features)
-    channels: Sequence[int] = encoder.out_channels
+        return int(encoder.widths[-1])
+    channels = cast("Sequence[int]", encoder.out_channels)
     return int(channels[-1])
 
 

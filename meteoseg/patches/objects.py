@@ -87,7 +87,7 @@ def _crop(read: Read, labels: NDArray[Any], number: int, window: Window, plan: C
     square[:, top - row : top - row + inner.height, left - col : left - col + inner.width] = planes
     how = cv2.INTER_AREA if side > plan.patch_px else cv2.INTER_LINEAR
     size = (plan.patch_px, plan.patch_px)
-    out = np.stack([cv2.resize(plane, size, interpolation=how) for plane in square])
+    out = np.stack([np.asarray(cv2.resize(plane, size, interpolation=how), np.float32) for plane in square])
     out[: len(values)][absent] = ABSENT
     return out
 
@@ -117,9 +117,9 @@ def read_object_set(folders: Sequence[Path], plan: CropPlan, label: str) -> Patc
             f"No object of {len(folders)} sections has a {label} and is {plan.min_diameter_px:g} px across or more: "
             "lower [objects] min_diameter_px, or give finer maps."
         )
-    columns = [np.array(column, np.str_) for column in zip(*texts, strict=True)]
+    labels, groups, ids = (np.array(column, np.str_) for column in zip(*texts, strict=True))
     planes = (*plan.channels, "object") if plan.mask == "plane" else plan.channels
-    return PatchSet(DenseImages(np.concatenate(crops)), *columns, planes)
+    return PatchSet(DenseImages(np.concatenate(crops)), labels, groups, ids, planes)
 
 
 def _truth_labels(path: Path, label: str) -> dict[int, str]:

@@ -108,7 +108,7 @@ def check_trainable(classes: NDArray[np.int64], names: Sequence[str]) -> None:
 
 
 def check_apart(train: PatchSet, held_out: PatchSet) -> None:
-    """Check that no group and no image is on both sides.
+    """Check that no group is on both sides.
 
     Raises
     ------
@@ -117,10 +117,22 @@ def check_apart(train: PatchSet, held_out: PatchSet) -> None:
     both = sorted({str(name) for name in train.groups} & {str(name) for name in held_out.groups})
     if both:
         raise InputError(f"Group '{both[0]}' is both trained on and held out: take it out of one of them in [data].")
-    seen = {train.images.digest(index): index for index in range(len(train))}
-    for index in range(len(held_out)):
-        copy = seen.get(held_out.images.digest(index))
-        if copy is not None:
-            raise InputError(
-                f"Image {held_out.ids[index]} is held out and trained on as {train.ids[copy]}: give copies one group."
-            )
+
+
+def check_copies(parts: Sequence[PatchSet]) -> None:
+    """Check that no image is in two groups, one of which might be held out; images of nothing but 0 do not count.
+
+    Raises
+    ------
+    InputError : one is.
+    """
+    seen: dict[bytes, tuple[str, str]] = {}
+    for part in parts:
+        for index, (group, name) in enumerate(zip(part.groups, part.ids, strict=True)):
+            digest = part.images.digest(index)
+            first = seen.setdefault(digest, (str(group), str(name))) if digest else ("", "")
+            if digest and first[0] != str(group):
+                raise InputError(
+                    f"Image {name} of group '{group}' is a copy of {first[1]} of group '{first[0]}', and one may be "
+                    "trained on while the other is held out: leave one out, or give both one group."
+                )

@@ -143,7 +143,7 @@ def classify_objects(
     numbers, crops = object_crops(section, labels, model.card.crops)
 
     def crop(index: int) -> NDArray[np.float32]:
-        return crops[index].astype(np.float32)
+        return np.asarray(crops[index], np.float32)
 
     logits = network_logits(model.file.network, crop, len(crops), batch_size=model.batch_size, progress=progress)
     every = np.unique(labels)

@@ -37,6 +37,7 @@ from meteoseg.patches.scores import confusion_table, summary_scores, suspect_lab
 from meteoseg.patches.split import (
     assign_folds,
     check_apart,
+    check_copies,
     check_trainable,
     class_indices,
     limit_per_class,
@@ -49,6 +50,9 @@ from meteoseg.train.running import CHECKPOINT, Recorder, loader, quiet_lightning
 CONFUSION, HELD_OUT = "confusion.csv", "heldout.csv"
 #: Share of the rightly labelled held-out images that ``unclassified`` costs.
 _LOST = LOST_BY_PROBABILITY + LOST_BY_LEAD
+_SURE = 0.5
+#: Card of a training with more groups than this names the first and the last alone.
+_MOST_GROUPS = 200
 _FOLD_FILE = "heldout_logits.npy"
 
 
@@ -122,7 +126,6 @@ class _Trainer:
         else:
             chosen, held = np.arange(len(data.patches)), data.held
             truth = class_indices(held, data.names)
-            check_apart(data.patches, held)
             note = "scores are of data that were held out whole"
         held, truth = held.subset(truth >= 0), truth[truth >= 0]
         if not len(truth):
@@ -217,6 +220,9 @@ def _load(config: PatchConfig) -> _Data:
         patches = _join_globs(config.data.patches)
         channels = channels or patches.channels
         held_set = _join_globs(config.data.validation) if config.data.validation else None
+    if held_set is not None:
+        check_apart(patches, held_set)
+    check_copies([patches] if held_set is None else [patches, held_set])
     names = config.classes or tuple(sorted({str(label) for label in patches.labels} - {""}))
     return _Data(patches, class_indices(patches, names), held_set, names, channels)
 
@@ -267,9 +273,10 @@ def _finish(
     logits, truth = scored.logits, scored.truth
     temperature = fit_temperature([logits], truth)
     shares = softmax(logits, temperature)
-    least = threshold(shares.max(axis=1), shares.argmax(axis=1) == truth, lost=_LOST)
-    groups = sorted({str(name) for name in data.patches.groups})
-    shown = groups if len(groups) <= 200 else [f"{len(groups)} groups of {len(data.patches)} images"]
+    least = _least(shares, shares.argmax(axis=1) == truth)
+    held = set() if config.data.folds else {str(name) for name in scored.patches.groups}
+    groups = sorted({str(name) for name in data.patches.groups} - held)
+    shown = groups if len(groups) <= _MOST_GROUPS else [f"{len(groups)} groups, {groups[0]} to {groups[-1]}"]
     card = replace(
         network.card,
         temperature=round(temperature, 4),
@@ -285,6 +292,14 @@ def _finish(
     held_out_table(scored.patches, shares, truth, card).to_csv(out / HELD_OUT, index=False)
     (out / CARD).write_text(card.to_json() + "\n", encoding="utf-8")
     return save_patch_network(out / MODEL_FILE, card, network)
+
+
+def _least(shares: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+    """Return the probability under which an image is unclassified: `_LOST` of the right ones lie below.
+
+    It is never above `_SURE`: a calibrated probability above that says that the label is likelier right than wrong.
+    """
+    return min(_SURE, threshold(shares.max(axis=1), right, lost=_LOST))
 
 
 def _stated(config: PatchConfig) -> str:
@@ -309,7 +324,7 @@ def _scores(scored: _Scored, names: Sequence[str], seed: int) -> dict[str, float
         temperature = fit_temperature([scored.logits[fitted]], scored.truth[fitted])
         known = softmax(scored.logits[fitted], temperature)
         right = known.argmax(axis=1) == scored.truth[fitted]
-        least[judged] = threshold(known.max(axis=1), right, lost=_LOST)
+        least[judged] = _least(known, right)
         shares[judged] = softmax(scored.logits[judged], temperature)
     right = shares.argmax(axis=1) == scored.truth
     unsure = shares.max(axis=1) < least

@@ -105,6 +105,7 @@ def quiet_lightning() -> Iterator[None]:
             ".*does not have many workers.*",
             ".*`IterableDataset` has `__len__` defined.*",
             ".*litlogger.*",
+            ".*but have no `val_dataloader`.*",
         ):
             warnings.filterwarnings("ignore", message=text)
         # Raised by Lightning's own use of torch, out of the user's hands.

@@ -224,7 +224,9 @@ def _load(config: PatchConfig) -> _Data:
         check_apart(patches, held_set)
     check_copies([patches] if held_set is None else [patches, held_set])
     names = config.classes or tuple(sorted({str(label) for label in patches.labels} - {""}))
-    return _Data(patches, class_indices(patches, names), held_set, names, channels)
+    classes = class_indices(patches, names)
+    check_trainable(classes, names)
+    return _Data(patches, classes, held_set, names, channels)
 
 
 def _join_globs(patterns: Sequence[str]) -> PatchSet:

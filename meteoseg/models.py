@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 import segmentation_models_pytorch as smp
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from meteoseg._version import __version__
 from meteoseg.certainty import Calibration
 from meteoseg.errors import InputError, UnknownNameError
 from meteoseg.fusion import ByModality, SummedEncoders, TwoEncoderUnet, check_fusion, modality_planes
+from meteoseg.modelfiles import MODEL_FILE as MODEL_FILE
+from meteoseg.modelfiles import file_sha256, find_model, read_card_text, read_tensors, write_tensors
+from meteoseg.modelfiles import shipped_models as shipped_models
 from meteoseg.unet import FULL_RESOLUTION, FullResolutionEncoder, FullResolutionUnet
 
 LOGGER = logging.getLogger(__name__)
@@ -31,10 +30,6 @@ DEFAULT_ENCODER = "tu-mobilenetv3_small_100"
 DEFAULT_DECODER_CHANNELS = (128, 64, 48, 32, 16)
 #: Task of models whose card names none.
 SEGMENT = "segment"
-#: Name of the model file inside the folder that a training writes.
-MODEL_FILE = "model.safetensors"
-_CARD_KEY = "meteoseg_card"
-_SUFFIX = ".safetensors"
 _Card = TypeVar("_Card")
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -282,12 +277,6 @@ class Model:
     sha256: str
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def save_model(path: Path, card: ModelCard, states: Mapping[str, Mapping[str, Tensor]]) -> Path:
     """Write a model file: the tensors of each network in half precision, the card as JSON beside them.
 
@@ -302,56 +291,6 @@ def save_model(path: Path, card: ModelCard, states: Mapping[str, Mapping[str, Te
         raise InputError(f"Card '{card.name}' names the networks {sorted(wanted)} but {sorted(states)} were given.")
     tensors = {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
     return write_tensors(path, card.to_json(), tensors)
-
-
-def write_tensors(path: Path, card_json: str, tensors: Mapping[str, Tensor]) -> Path:
-    """Write tensors in half precision (single where they leave its range) with the text of a card beside them."""
-    halved = {name: _halved(value).contiguous().clone() for name, value in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(save(halved, metadata={_CARD_KEY: card_json}))
-    return temporary.replace(path)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read all tensors of a model file, in the precision in which they lie there."""
-    with safe_open(path, framework="pt") as handle:
-        return {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a mapping)
-
-
-def _halved(tensor: Tensor) -> Tensor:
-    tensor = tensor.detach().cpu()
-    if not tensor.is_floating_point():
-        return tensor
-    half = tensor.to(torch.float16)
-    return half if bool(torch.isfinite(half).all()) else tensor.float()
-
-
-def shipped_models() -> dict[str, Path]:
-    """Return the models that come with the package, by name."""
-    folder = Path(str(resources.files("meteoseg").joinpath("weights")))
-    return {path.stem: path for path in sorted(folder.glob(f"*{_SUFFIX}"))}
-
-
-def find_model(name_or_path: str | Path) -> Path:
-    """Return the model file of a shipped name, a file, or a training folder.
-
-    Raises
-    ------
-    UnknownNameError : neither a shipped model nor an existing file or folder.
-    InputError : a folder without a model file.
-    """
-    shipped = shipped_models()
-    if isinstance(name_or_path, str) and name_or_path in shipped:
-        return shipped[name_or_path]
-    path = Path(name_or_path)
-    if path.is_dir():
-        if not (path / MODEL_FILE).is_file():
-            raise InputError(f"Folder {path} holds no {MODEL_FILE}: give a folder that a finished training wrote.")
-        return path / MODEL_FILE
-    if path.is_file():
-        return path
-    raise UnknownNameError.of("model (and no such file or folder)", str(name_or_path), shipped)
 
 
 def load_model(name_or_path: str | Path, device: str | torch.device | None = None) -> Model:
@@ -387,23 +326,6 @@ def read_card(name_or_path: str | Path) -> ModelCard:
     """Read only the card of a model."""
     path = find_model(name_or_path)
     return _read_card(path)
-
-
-def read_card_text(path: Path) -> str:
-    """Read the card of a model file as it was written (JSON).
-
-    Raises
-    ------
-    InputError : the file is damaged or is no model of this package.
-    """
-    try:
-        with safe_open(path, framework="pt") as handle:
-            metadata = handle.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"Model {path} cannot be read ({error}): fetch or train it again.") from error
-    if _CARD_KEY not in metadata:
-        raise InputError(f"Model {path} carries no meteoseg card: give a model that meteoseg wrote.")
-    return str(metadata[_CARD_KEY])
 
 
 def _read_card(path: Path) -> ModelCard:

@@ -21,7 +21,7 @@ LEVELS = {
         1: "io register channels simulate minerals tiles resample instances labelling objects "
         "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
         "evaluate fetch labelimages reopening channelmeans",
-        2: "unet fusion folded models",
+        2: "unet fusion folded modelfiles models",
         3: "predict inference train patches",
         4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking batch drawnscores "
         "finetuning clustering",
@@ -45,7 +45,7 @@ FLOW = {
     "evaluate": {"io", "measure", "scores", "labeltables"},
     "fusion": {"unet"},
     "folded": {"unet"},
-    "models": {"unet", "fusion"},
+    "models": {"unet", "fusion", "modelfiles"},
     "inference": {"predict"},
     "train": {"predict"},
     "patches": {"train"},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.models import shipped_models
+from meteoseg.modelfiles import shipped_models
 from meteoseg.patches.card import FITS, FULL_RESOLUTION_WIDTHS, FUSIONS, MASKS, NORMALISATIONS, TASK
 from meteoseg.train.config import (
     LEAKY_HOLDOUTS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -11,15 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from meteoseg.errors import InputError
-from meteoseg.models import (
-    file_sha256,
-    find_model,
-    pretrained_or_random,
-    pretrained_weights,
-    read_card_text,
-    read_tensors,
-    write_tensors,
-)
+from meteoseg.modelfiles import file_sha256, find_model, read_card_text, read_tensors, write_tensors
+from meteoseg.models import pretrained_or_random, pretrained_weights
 from meteoseg.patches.card import PatchCard
 from meteoseg.unet import FULL_RESOLUTION, FullResolutionEncoder
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from meteoseg.certainty import LOST_BY_LEAD, LOST_BY_PROBABILITY, fit_temperature, threshold
 from meteoseg.elements import CANONICAL_CHANNELS
 from meteoseg.errors import InputError, OutputExistsError
-from meteoseg.models import MODEL_FILE
+from meteoseg.modelfiles import MODEL_FILE
 from meteoseg.patches.batches import Labelled, OrderedBatches, TrainingBatches
 from meteoseg.patches.card import CropPlan, PatchCard
 from meteoseg.patches.config import PatchConfig, read_patch_config

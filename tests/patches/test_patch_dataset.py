@@ -60,7 +60,7 @@ def test_shards_of_other_channels_are_refused(tmp_path):
 
 def test_damaged_and_incomplete_shards_are_told(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"no zip")
-    with pytest.raises(InputError, match="a.npz cannot be read"):
+    with pytest.raises(InputError, match=r"a\.npz cannot be read"):
         read_patch_set(tmp_path)
     np.savez(tmp_path / "a.npz", labels=np.array(["a"]))
     with pytest.raises(InputError, match="lacks groups, channels, shape"):
@@ -80,7 +80,7 @@ def test_table_of_files(tmp_path):
     assert (patches.labels.tolist(), patches.groups.tolist()) == (["a", ""], ["g", "h"])
     assert patches.extra["mm"].tolist() == ["1", "2"]
     (tmp_path / "channels.txt").write_text("U\n", encoding="utf-8")
-    with pytest.raises(ChannelError, match="one.npy has 2 channels but there are 1 names"):
+    with pytest.raises(ChannelError, match=r"one\.npy has 2 channels but there are 1 names"):
         read_patch_set(tmp_path).image(0)
     (tmp_path / "two.npy").unlink()
     with pytest.raises(InputError, match=r"two.npy of .* does not exist"):

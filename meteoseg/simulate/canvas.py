@@ -13,6 +13,8 @@ from meteoseg.simulate.textures import ChondruleTruth
 
 #: Id of each component by name.
 COMPONENT = {label.name: label.id for label in default_legend("components").labels}
+#: Object ids from here on are inclusions and never written as chondrules.
+FIRST_INCLUSION = 1_000_000
 
 
 @dataclass

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meteoseg.grid import Window
-from meteoseg.simulate.canvas import COMPONENT, Canvas
+from meteoseg.simulate.canvas import COMPONENT, FIRST_INCLUSION, Canvas
 from meteoseg.simulate.fabric import Fabric
 from meteoseg.simulate.groundmass import fill_opaque
 from meteoseg.simulate.materials import paint
@@ -30,7 +30,6 @@ from meteoseg.simulate.textures import (
 )
 
 Rng = np.random.Generator
-_FIRST_INCLUSION = 1_000_000  # object ids from here on are inclusions and never written as chondrules
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ class ObjectPainter:
             if mine.sum() < 0.5 * (frame.reach < 1).sum():
                 continue
             fill = refractory(rng, frame, self.recipe)
-            self._take(window.slices, mine, fill, frame, number=_FIRST_INCLUSION + number, component="inclusion")
+            self._take(window.slices, mine, fill, frame, number=FIRST_INCLUSION + number, component="inclusion")
 
 
 def _packing_loss(fabric: Fabric) -> float:

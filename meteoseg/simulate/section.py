@@ -14,7 +14,7 @@ from meteoseg.errors import MeteosegError, PixelSizeError
 from meteoseg.legend import default_legend
 from meteoseg.section import Section
 from meteoseg.simulate.alteration import crack, cut_edge, pluck, rust
-from meteoseg.simulate.canvas import Canvas
+from meteoseg.simulate.canvas import FIRST_INCLUSION, Canvas
 from meteoseg.simulate.detector import Detector, measure
 from meteoseg.simulate.fabric import Fabric, draw_fabric
 from meteoseg.simulate.groundmass import paint_matrix, paint_opaques
@@ -106,7 +106,8 @@ def _truth(canvas: Canvas, ss: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     phases = block_majority(phase_ids()[canvas.material], ss)
     phases[components == _OUTSIDE] = default_legend("phases")["outside"].id
     centre = canvas.owner[ss // 2 :: ss, ss // 2 :: ss][: components.shape[0], : components.shape[1]]
-    chondrules = np.where(components == _CHONDRULE, centre, 0).astype(np.uint32)
+    # At the seam of a chondrule the middle of a pixel may be an inclusion.
+    chondrules = np.where((components == _CHONDRULE) & (centre < FIRST_INCLUSION), centre, 0).astype(np.uint32)
     components[(components == _CHONDRULE) & (chondrules == 0)] = default_legend("components")["matrix"].id
     return phases, components, chondrules
 

@@ -60,10 +60,13 @@ class Preparation:
         card = self.card
         check_size(image.shape[1:], card.patch_px, card.fit, name)
         planes = self._select(image)
-        absent = (planes[:, 0, 0] == ABSENT) & card.canonical
-        planes[~absent] = _normalised(planes[~absent], card)
-        out = to_size(planes, card.patch_px, card.fit)
-        out[absent] = ABSENT
+        if card.canonical:
+            absent = planes[:, 0, 0] == ABSENT
+            planes[~absent] = _normalised(planes[~absent], card)
+            out = to_size(planes, card.patch_px, card.fit)
+            out[absent] = ABSENT
+        else:
+            out = to_size(_normalised(planes, card), card.patch_px, card.fit)
         if card.mask == "plane":
             # A whole image is all object.
             out = np.concatenate([out, np.ones((1, card.patch_px, card.patch_px), np.float32)])
@@ -109,7 +112,8 @@ def channel_readers(channels: Sequence[str], names: Sequence[str]) -> list[str |
 def value_of(expression: str | Expression, values: dict[str, Image]) -> Image:
     """Return the plane (H, W) of a name or an expression; what is not finite counts as 0."""
     if isinstance(expression, str):
-        return np.nan_to_num(values[expression], posinf=0.0, neginf=0.0)
+        finite = np.isfinite(values[expression])
+        return values[expression] if finite.all() else np.where(finite, values[expression], np.float32(0))
     return expression.evaluate(values)
 
 
@@ -147,7 +151,7 @@ def to_size(planes: Image, patch_px: int, fit: str) -> Image:
     """
     rows, cols = planes.shape[1:]
     if (rows, cols) == (patch_px, patch_px):
-        return np.array(planes, np.float32)
+        return np.asarray(planes, np.float32)
     if fit == "resize":
         scale = patch_px / max(rows, cols)
         rows, cols = max(1, round(rows * scale)), max(1, round(cols * scale))

@@ -108,7 +108,7 @@ def classify_result(
         section = reopen_section(run, maps)
     except InputError as error:
         raise InputError(
-            f"Textures need the maps of {folder}, and {error}: say where they lie with --maps DIR."
+            f"Textures need the maps of {folder}, and {error}: say where they lie with --maps DIR, or segment again."
         ) from error
     found = classify_objects(
         section, read_labels(labels), model, top=top, min_probability=min_probability, progress=progress

@@ -151,6 +151,10 @@ def test_modes_does_not_load_torch() -> None:
     )
 
 
+def test_data_sets_of_images_are_written_without_torch() -> None:
+    assert "torch" not in loaded_after("from meteoseg.patches import PatchSet, read_patch_set, write_shard")
+
+
 def test_cluster_does_not_load_torch() -> None:
     assert "torch" not in loaded_after("import meteoseg.clustering")
 

@@ -208,7 +208,7 @@ class PatchConfig:
     patch_px: int = 96
     fit: str = "resize"
     normalisation: str = ""
-    data: PatchDataConfig = field(default_factory=lambda: PatchDataConfig(patches=("patches",)))
+    data: PatchDataConfig = field(default_factory=PatchDataConfig)
     objects: ObjectConfig = field(default_factory=ObjectConfig)
     network: PatchNetworkConfig = field(default_factory=PatchNetworkConfig)
     optim: PatchRunConfig = field(default_factory=PatchRunConfig)

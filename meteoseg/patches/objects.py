@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ from meteoseg.resample import Read
 from meteoseg.section import Section
 from meteoseg.train.dataset import input_reader
 
+#: Gives the crop (C, H, W) of an index.
+Crop = Callable[[int], Image]
+
 
 def object_crops(
     section: Section, labels: NDArray[Any], plan: CropPlan, *, wanted: Sequence[int] | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
-    """Crop the objects of a section that are large enough for a network.
+) -> tuple[NDArray[np.int64], Crop]:
+    """Find the objects of a section that are large enough for a network, to be cropped one by one.
 
     Each crop is a square around the middle of the object's box, `plan.margin` larger on each side than its longer
     side, brought to `plan.patch_px` by area means or linear interpolation; beyond the map it is 0.
@@ -39,8 +42,8 @@ def object_crops(
 
     Returns
     -------
-    Ids (N,) and crops (N, C, patch_px, patch_px), normalised with the quantiles of the whole section; absent
-    canonical channels hold ``channels.ABSENT``.
+    Ids (N,), and the function that reads the crop of an index from the maps: (C, patch_px, patch_px), normalised with
+    the quantiles of the whole section; absent canonical channels hold ``channels.ABSENT``.
 
     Raises
     ------
@@ -59,10 +62,12 @@ def object_crops(
         if (chosen is None or number in chosen) and _is_large(labels, number, window, plan.min_diameter_px)
     ]
     read, _ = input_reader(section, () if plan.canonical else plan.channels)
-    crops = np.empty((len(windows), plan.n_planes, plan.patch_px, plan.patch_px), np.float16)
-    for crop, (number, window) in zip(crops, windows, strict=True):
-        crop[...] = _crop(read, labels, number, window, plan)
-    return np.array([number for number, _ in windows], np.int64), crops
+
+    def crop(index: int) -> Image:
+        number, window = windows[index]
+        return _crop(read, labels, number, window, plan)
+
+    return np.array([number for number, _ in windows], np.int64), crop
 
 
 def _is_large(labels: NDArray[Any], number: int, window: Window, least_px: float) -> bool:
@@ -108,8 +113,8 @@ def read_object_set(folders: Sequence[Path], plan: CropPlan, label: str) -> Patc
         if not path.is_file():
             raise InputError(f"{path} does not exist: it needs one integer id per object.")
         named = [number for number, name in truth.items() if name]
-        numbers, found = object_crops(open_section(folder), read_labels(path), plan, wanted=named)
-        crops.append(found)
+        numbers, crop = object_crops(open_section(folder), read_labels(path), plan, wanted=named)
+        crops += [crop(index).astype(np.float16) for index in range(len(numbers))]
         group = f"{folder.parent.name}/{folder.name}"
         texts += [(truth[int(number)], group, f"{group}-{number}") for number in numbers]
     if not texts:
@@ -119,7 +124,7 @@ def read_object_set(folders: Sequence[Path], plan: CropPlan, label: str) -> Patc
         )
     labels, groups, ids = (np.array(column, np.str_) for column in zip(*texts, strict=True))
     planes = (*plan.channels, "object") if plan.mask == "plane" else plan.channels
-    return PatchSet(DenseImages(np.concatenate(crops)), labels, groups, ids, planes)
+    return PatchSet(DenseImages(np.stack(crops)), labels, groups, ids, planes)
 
 
 def _truth_labels(path: Path, label: str) -> dict[int, str]:

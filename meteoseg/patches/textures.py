@@ -140,12 +140,9 @@ def classify_objects(
     network are unclassified, without a probability.
     """
     _check_for_objects(model.card)
-    numbers, crops = object_crops(section, labels, model.card.crops)
-
-    def crop(index: int) -> NDArray[np.float32]:
-        return np.asarray(crops[index], np.float32)
-
-    logits = network_logits(model.file.network, crop, len(crops), batch_size=model.batch_size, progress=progress)
+    numbers, crop = object_crops(section, labels, model.card.crops)
+    size, network = model.batch_size, model.file.network
+    logits = network_logits(network, crop, len(numbers), batch_size=size, progress=progress)
     every = np.unique(labels)
     every = every[every != 0].astype(np.int64)
     shares = np.full((len(every), len(model.card.classes)), np.nan, np.float32)

@@ -53,17 +53,22 @@ def plan(**changes):
     return replace(CropPlan(CANONICAL_CHANNELS, True, 24, margin=0.25), **changes)
 
 
+def all_crops(section, labels, how):
+    numbers, crop = object_crops(section, labels, how)
+    return numbers, np.stack([crop(index) for index in range(len(numbers))])
+
+
 def test_crops_are_squares_around_objects(tmp_path):
     section = open_section(write_section(tmp_path / "s"))
     labels = read_labels(tmp_path / "s" / "truth" / "chondrules.ome.tif")
-    numbers, crops = object_crops(section, labels, plan(mask="plane"))
+    numbers, crops = all_crops(section, labels, plan(mask="plane"))
     assert numbers.tolist() == [1, 2, 3, 4]
     assert crops.shape == (4, 17, 24, 24)
     assert (crops[:, FE] == ABSENT).all()
     share = crops[0, -1].mean()
     # A disc in a square 1.5 times as wide: pi / 4 / 2.25.
     assert share == pytest.approx(0.349, abs=0.03)
-    _, cut = object_crops(section, labels, plan(mask="cut"))
+    _, cut = all_crops(section, labels, plan(mask="cut"))
     outside = crops[0, -1] == 0
     assert (cut[0, 0][outside] == 0).all()
     assert (crops[0, 0][outside] > 0).any()
@@ -74,7 +79,7 @@ def test_objects_at_the_border_are_filled_up_with_nothing(tmp_path):
     section = open_section(write_section(tmp_path / "s"))
     labels = np.zeros(section.shape, np.uint32)
     labels[0:12, 0:30] = 5
-    _, crops = object_crops(section, labels, plan(margin=0.0))
+    _, crops = all_crops(section, labels, plan(margin=0.0))
     assert (crops[0, 0, 0] == 0).all()
     assert (crops[0, 0, 12] > 0).any()
 

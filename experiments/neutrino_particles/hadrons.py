@@ -46,6 +46,8 @@ def react(
     reacts = rng.uniform(size=len(moving)) < sigma * nucleons * step
     flight = step * M_PI / (argon.momentum(moving.kinetic, M_PI) * constants()["pion"]["ctau_cm"])
     decays = pions & ~reacts & (rng.uniform(size=len(moving)) < flight)
+    if not (reacts.any() or decays.any()):
+        return moving, Particles.none()
     products = [
         _pion_reaction(moving.take(reacts & pions), rng),
         _nucleon_reaction(moving.take(reacts & protons), rng),
@@ -64,6 +66,8 @@ def _scatter_elastically(moving: Particles, hit: np.ndarray, rng: np.random.Gene
 
 def at_rest(ended: Particles, rng: np.random.Generator) -> Particles:
     """What stopped muons and pions make."""
+    if not (ended.kind >= MU_MINUS).any():
+        return Particles.none()
     chance = constants()["muon"]
     free = rng.uniform(size=len(ended)) < chance["lifetime_argon_us"] / chance["lifetime_us"]
     decaying = (ended.kind == MU_PLUS) | ((ended.kind == MU_MINUS) & free)
@@ -205,6 +209,8 @@ def _nucleon_reaction(nucleons: Particles, rng: np.random.Generator) -> Particle
 
 def neutron_flight(neutrons: Particles, limit_cm: float, rng: np.random.Generator) -> Particles:
     """Move each neutron to its next collision (about 1 barn of inelastic reactions above 1.5 MeV) and return what it makes."""
+    if not len(neutrons):
+        return neutrons
     moved = neutrons.take(np.arange(len(neutrons)))
     moved.place = neutrons.place + neutrons.direction * rng.exponential(45.0, len(neutrons))[:, None]
     moved = moved.take((np.abs(moved.place).max(axis=1, initial=0.0) < limit_cm) & (moved.kinetic > 1.5))

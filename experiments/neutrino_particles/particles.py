@@ -36,7 +36,10 @@ class Particles:
 
     def take(self, which: np.ndarray) -> Particles:
         """Rows chosen by a mask or by numbers."""
-        return Particles(*(getattr(self, item.name)[which] for item in fields(self)))
+        return Particles(
+            self.event[which], self.kind[which], self.kinetic[which], self.place[which], self.direction[which],
+            self.delay_us[which],
+        )  # fmt: skip
 
     def child(self, kind: np.ndarray | int, kinetic: FloatArray, direction: FloatArray) -> Particles:
         """New particles at the place of these."""
@@ -46,7 +49,11 @@ class Particles:
     @classmethod
     def join(cls, parts: Sequence[Particles]) -> Particles:
         """All rows of several sets."""
-        return cls(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)))
+        some = [part for part in parts if part.event.size]
+        if len(some) < 2:
+            return some[0] if some else cls.none()
+        names = [item.name for item in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in some]) for name in names))
 
     @classmethod
     def none(cls) -> Particles:

@@ -136,6 +136,8 @@ def _narrow(parents: Particles, energy: FloatArray, rng: np.random.Generator) ->
 
 def interact(photons: Particles, ledger: Ledger, limit_cm: float, rng: np.random.Generator) -> Particles:
     """Move each photon to its next interaction and return what comes out; those beyond `limit_cm` are gone."""
+    if not len(photons):
+        return photons
     tables = radiation_tables()
     rates = [table.at(photons.kinetic) for table in (tables.pair, tables.compton, tables.photoelectric)]
     total = rates[0] + rates[1] + rates[2]

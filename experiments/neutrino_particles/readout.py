@@ -10,6 +10,7 @@ Two detectors:
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import argon
@@ -24,6 +25,10 @@ FloatArray = np.ndarray
 SIDE_PX = 256
 #: The vertex is at least this far inside the image.
 MARGIN_PX = 8
+#: Events whose charge is summed in dense images at once; positions in a pixel that diffusion tells apart.
+CHUNK, PHASES = 10, 16
+#: Border of those images, for charge of deposits just inside that diffuses out.
+BORDER_PX = 4
 
 
 @dataclass(frozen=True)
@@ -86,26 +91,24 @@ class Wires:
             np.sqrt(2 * detector[name] * 1e-6 * time_us) / self.pitch_cm
             for name in ("diffusion_long_cm2_s", "diffusion_trans_cm2_s")
         ]
-        found = []
-        for plane in range(len(angles)):
-            part = coordinates[:, [0, plane + 1]]
-            found.append(_spread(part, deposits.event, energy, (widths[0], widths[1]), plane))
-        return self._digitised(np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found]), n_events, rng)
+        keys, values = _spread(coordinates, deposits.event, energy, (widths[0], widths[1]), n_events)
+        return self._digitised(keys, values, n_events, rng)
 
     def _digitised(
         self, keys: np.ndarray, values: FloatArray, n_events: int, rng: np.random.Generator
     ) -> SparseImages:
-        """Sum charges of one pixel, add noise everywhere, cut at the threshold.
+        """Add noise everywhere, cut at the threshold; `keys` ascend.
 
         Empty pixels are far too many to draw: the number of those above the threshold is Poisson, their values come from
         the tail of the Gaussian.
         """
-        keys, values = summed(keys, values)
         values = values + self.noise_mev * rng.standard_normal(values.size)
         size = 3 * SIDE_PX**2
         tail = ndtr(-self.threshold_mev / self.noise_mev)
-        lit = np.unique(rng.integers(0, n_events * size, rng.poisson(n_events * size * tail)))
-        lit = np.setdiff1d(lit, keys)
+        lit = np.sort(rng.integers(0, n_events * size, rng.poisson(n_events * size * tail)))
+        lit = lit[np.diff(lit, prepend=-1) > 0]
+        known = keys[np.minimum(np.searchsorted(keys, lit), max(keys.size - 1, 0))] if keys.size else lit[:0]
+        lit = lit[known != lit] if keys.size else lit
         noise = -self.noise_mev * ndtri(tail * rng.uniform(1e-9, 1, lit.size))
         keys, values = np.concatenate([keys, lit]), np.concatenate([values, noise])
         kept = values >= self.threshold_mev
@@ -186,35 +189,72 @@ def _extent(
     values: FloatArray, event: np.ndarray, energy: FloatArray, n_events: int
 ) -> tuple[FloatArray, FloatArray]:
     """Coordinates between which the inner 98 % of each event's energy lies, the vertex (0) included."""
-    order = np.lexsort((values, event))
-    grown = np.cumsum(energy[order], dtype=float)
-    total = np.bincount(event, energy, n_events)
-    before = np.concatenate([[0.0], np.cumsum(total)])[:-1]
-    share = (grown - before[event[order]]) / np.maximum(total, 1e-9)[event[order]]
-    sorted_values, sorted_event = values[order], event[order]
-    low, high = np.zeros(n_events), np.zeros(n_events)
-    inner = (share > 0.01) & (share < 0.99)
-    np.minimum.at(low, sorted_event[inner], sorted_values[inner])
-    np.maximum.at(high, sorted_event[inner], sorted_values[inner])
-    return low, high
+    reach = 2 * SIDE_PX
+    cell = np.clip(np.floor(values), -reach, reach - 1).astype(np.int64) + reach
+    profile = np.bincount(event.astype(np.int64) * 2 * reach + cell, energy, n_events * 2 * reach)
+    grown = np.cumsum(profile.reshape(n_events, 2 * reach), axis=1)
+    total = np.maximum(grown[:, -1:], 1e-9)
+    low = (grown <= 0.01 * total).sum(axis=1) - reach
+    high = (grown < 0.99 * total).sum(axis=1) + 1 - reach
+    return np.minimum(low, 0), np.maximum(high, 0)
 
 
 def _spread(
-    coordinates: FloatArray, event: np.ndarray, energy: FloatArray, widths: tuple[FloatArray, FloatArray], plane: int
+    coordinates: FloatArray, event: np.ndarray, energy: FloatArray, widths: tuple[FloatArray, FloatArray], n_events: int
 ) -> tuple[np.ndarray, FloatArray]:
-    """Share each deposit among the 5 x 5 pixels about it, by the Gaussian of its event's diffusion."""
-    shares, cells = [], []
-    for axis in range(2):
-        whole = np.floor(coordinates[:, axis])
-        edges = whole[:, None] + np.arange(-2, 4)
-        width = np.maximum(widths[axis], 0.02)[event][:, None]
-        shares.append(np.diff(ndtr((edges - coordinates[:, axis : axis + 1]) / width), axis=1))
-        cells.append(whole[:, None].astype(np.int64) + np.arange(-2, 3))
-    values = shares[0][:, :, None] * shares[1][:, None, :] * energy[:, None, None]
-    row, col = cells[0][:, :, None], cells[1][:, None, :]
-    inside = (row >= 0) & (row < SIDE_PX) & (col >= 0) & (col < SIDE_PX) & (values > 1e-5)
-    keys = ((event.astype(np.int64)[:, None, None] * 3 + plane) * SIDE_PX + row) * SIDE_PX + col
-    return keys[inside], values[inside]
+    """Share each deposit among the 5 x 5 pixels about it, by the Gaussian of its event's diffusion.
+
+    Parameters
+    ----------
+    coordinates : (n, 1 + planes) pixels: along the drift, then along each plane
+    widths : of each event along the drift and along the wires, pixels
+
+    Returns
+    -------
+    Flat keys over (events, planes, rows, cols), ascending, and the charge of each.
+    """
+    tables = [_shares(width) for width in widths]
+    order = np.argsort(event, kind="stable")
+    ends = np.searchsorted(event[order], np.arange(0, n_events + CHUNK, CHUNK))
+    keys, values = [], []
+    for number, (start, stop) in enumerate(itertools.pairwise(ends)):
+        part = order[start:stop]
+        image = _charge(coordinates[part], event[part], energy[part], tables, number * CHUNK)
+        lit = np.flatnonzero(image)
+        keys.append(lit + number * CHUNK * image[0].size)
+        values.append(image.reshape(-1)[lit])
+    return np.concatenate(keys), np.concatenate(values)
+
+
+def _shares(width: FloatArray) -> FloatArray:
+    """Shares of a charge in its pixel and two on either side, for each event and each of PHASES positions in the pixel."""
+    phase = (np.arange(PHASES) + 0.5) / PHASES
+    edges = np.arange(-2, 4) - phase[:, None]
+    return np.diff(ndtr(edges / np.maximum(width, 0.02)[:, None, None]), axis=-1).astype(np.float32)
+
+
+def _charge(
+    coordinates: FloatArray, event: np.ndarray, energy: FloatArray, tables: list[FloatArray], first_event: int
+) -> FloatArray:
+    """Dense images of CHUNK events from `first_event` on, (CHUNK, planes, SIDE_PX, SIDE_PX)."""
+    planes, wide = coordinates.shape[1] - 1, SIDE_PX + 2 * BORDER_PX
+    whole = np.floor(coordinates).astype(np.int64)
+    phase = ((coordinates - whole) * PHASES).astype(np.int64)
+    near = (whole >= -2) & (whole < SIDE_PX + 2)
+    reach = np.arange(-2, 3)
+    offsets = (reach[:, None] * wide + reach).ravel()
+    total = np.zeros(CHUNK * planes * wide**2)
+    for plane in range(planes):
+        kept = near[:, 0] & near[:, plane + 1]
+        row_share = tables[0][event[kept], phase[kept, 0]] * energy[kept, None].astype(np.float32)
+        col_share = tables[1][event[kept], phase[kept, plane + 1]]
+        place = ((event[kept] - first_event) * planes + plane) * wide + whole[kept, 0] + BORDER_PX
+        place = place * wide + whole[kept, plane + 1] + BORDER_PX
+        shared = (row_share[:, :, None] * col_share[:, None, :]).reshape(-1)
+        total += np.bincount((place[:, None] + offsets).reshape(-1), shared, total.size)
+    total[total < 1e-4] = 0
+    inner = slice(BORDER_PX, -BORDER_PX)
+    return np.ascontiguousarray(total.reshape(CHUNK, planes, wide, wide)[:, :, inner, inner])
 
 
 def summed(keys: np.ndarray, values: FloatArray) -> tuple[np.ndarray, FloatArray]:

@@ -23,10 +23,12 @@ def advance(moving: Particles, ledger: Ledger, limit_cm: float, rng: np.random.G
     -------
     The particles that go on, and what they made (knock-on electrons, photons, products of reactions and of stopping).
     """
+    if not len(moving):
+        return moving, Particles.none()
     tables = argon.charged_tables()
     ranges = tables.range_cm.at(moving.kinetic, moving.kind)
     stopped = ranges < STOP_CM
-    made = [_stop(moving.take(stopped), ranges[stopped], ledger, rng)]
+    made = [_stop(moving.take(stopped), ranges[stopped], ledger, rng)] if stopped.any() else []
     moving, ranges = moving.take(~stopped), ranges[~stopped]
     step = np.clip(0.25 * ranges, 0.02, STEP_CM)
     middle = moving.place + moving.direction * (step / 2)[:, None]

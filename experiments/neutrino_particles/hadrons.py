@@ -109,6 +109,14 @@ def nuclear_photons(sources: Particles, mean: float, rng: np.random.Generator) -
     return many.child(GAMMA, 1.0 + 5.0 * rng.uniform(size=len(many)) ** 2, isotropic(len(many), rng))
 
 
+def _evaporation(sources: Particles, rng: np.random.Generator) -> Particles:
+    """What an excited nucleus gives off after a reaction: slow neutrons and photons, Poisson numbers of each."""
+    table = constants()["evaporation"]
+    many = sources.take(np.repeat(np.arange(len(sources)), rng.poisson(table["neutrons"], len(sources))))
+    neutrons = many.child(NEUTRON, rng.gamma(2.0, 1.5, len(many)), isotropic(len(many), rng))
+    return Particles.join([neutrons, nuclear_photons(sources, table["photons"], rng)])
+
+
 def _pion_decay(pions: Particles, rng: np.random.Generator) -> Particles:
     """Muon of a pion decay, in flight or at rest (then 4.1 MeV)."""
     momentum = argon.momentum(pions.kinetic * (argon.charged_tables().range_cm.at(pions.kinetic, PI_PLUS) > 0.1), M_PI)
@@ -158,7 +166,7 @@ def _absorption(pions: Particles, rng: np.random.Generator) -> Particles:
     total = np.sqrt((momentum**2).sum(axis=1) + M_P**2)
     out = _leave(many, np.where(proton, PROTON, NEUTRON), (total, momentum), M_P)
     out.kinetic = np.minimum(out.kinetic, kinetic + 40.0)
-    return Particles.join([out.take(out.kinetic > SLOW_MEV), nuclear_photons(pions, 1.5, rng)])
+    return Particles.join([out.take(out.kinetic > SLOW_MEV), _evaporation(pions, rng)])
 
 
 def _on_nucleon(pions: Particles, mass: float, rng: np.random.Generator) -> Particles:
@@ -176,7 +184,7 @@ def _on_nucleon(pions: Particles, mass: float, rng: np.random.Generator) -> Part
         struck = np.where(rng.uniform(size=n) < np.where(pions.kind == PI_PLUS, 0.7, 0.3), PROTON, NEUTRON)
         first = _leave(pions, pions.kind, pion, M_PI)
     second = _leave(pions, struck, nucleon, M_P)
-    return Particles.join([first, second.take(second.kinetic > SLOW_MEV), nuclear_photons(pions, 0.7, rng)])
+    return Particles.join([first, second.take(second.kinetic > SLOW_MEV), _evaporation(pions, rng)])
 
 
 def _delta_axes(n: int, rng: np.random.Generator) -> FloatArray:
@@ -204,7 +212,7 @@ def _nucleon_reaction(nucleons: Particles, rng: np.random.Generator) -> Particle
         kind = np.where(same == (nucleons.kind == PROTON), PROTON, NEUTRON)
         out.append(_leave(nucleons, kind, (energy - BINDING_MEV, vector), M_P))
     made = Particles.join(out)
-    return Particles.join([made.take(made.kinetic > SLOW_MEV), nuclear_photons(nucleons, 0.7, rng)])
+    return Particles.join([made.take(made.kinetic > SLOW_MEV), _evaporation(nucleons, rng)])
 
 
 def neutron_flight(neutrons: Particles, limit_cm: float, rng: np.random.Generator) -> Particles:

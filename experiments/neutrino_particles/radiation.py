@@ -18,7 +18,7 @@ from particles import Ledger, Particles
 FloatArray = np.ndarray
 
 #: Bremsstrahlung photons above this energy (MeV) are followed; softer ones count as energy left on the spot.
-SOFT_MEV = 0.3
+SOFT_MEV = 0.1
 #: Photons below this energy (MeV) are absorbed where they are.
 ABSORBED_MEV = 0.03
 _GRID = np.geomspace(0.02, 3000.0, 240)

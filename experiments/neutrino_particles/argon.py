@@ -40,7 +40,9 @@ def constants() -> dict[str, Any]:
     with CONSTANTS.open("rb") as file:
         tables = tomllib.load(file)
     return {
-        name: {key: entry["value"] if isinstance(entry, dict) and "value" in entry else entry for key, entry in t.items()}
+        name: {
+            key: entry["value"] if isinstance(entry, dict) and "value" in entry else entry for key, entry in t.items()
+        }
         for name, t in tables.items()
     }
 
@@ -136,7 +138,7 @@ def recombination(loss_mev_cm: FloatArray) -> FloatArray:
     Examples
     --------
     >>> [round(float(recombination(np.array(loss))), 2) for loss in (2.1, 10.0)]
-    [0.7, 0.47]
+    [0.71, 0.45]
     """
     detector = constants()["detector"]
     strength = detector["box_beta"] / (medium("density_g_cm3") * detector["field_kv_cm"]) * np.maximum(loss_mev_cm, 0.5)

@@ -1,6 +1,6 @@
 """What simple measurements of the images reach without a network: a random forest, as a yardstick of how hard the set is.
 
-    python experiments/neutrino_particles/baseline.py runs/particles/train runs/particles/test
+python experiments/neutrino_particles/baseline.py runs/particles/train runs/particles/test
 """
 
 from __future__ import annotations

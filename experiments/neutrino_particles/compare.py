@@ -77,7 +77,10 @@ def compare(real: LArCVEvents, name: str, repeats: int) -> tuple[pd.DataFrame, p
         table[f"{what}_percentile"] = (100 * below).round(0)
     lit = real.images[real.images > 0]
     quantiles = pd.DataFrame(
-        {f"{name} real": np.percentile(lit, QUANTILES), f"{name} simulated": np.percentile(simulated.values, QUANTILES)},
+        {
+            f"{name} real": np.percentile(lit, QUANTILES),
+            f"{name} simulated": np.percentile(simulated.values, QUANTILES),
+        },
         index=pd.Index(QUANTILES, name="percentile of pixels"),
     )
     return table, quantiles.round(1)

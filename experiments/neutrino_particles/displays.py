@@ -1,6 +1,6 @@
 """Event displays: three planes of some events of each class.
 
-    python experiments/neutrino_particles/displays.py runs/particles/test -o displays.png [--per-class 3] [--crop]
+python experiments/neutrino_particles/displays.py runs/particles/test -o displays.png [--per-class 3] [--crop]
 """
 
 from __future__ import annotations

@@ -52,7 +52,9 @@ def truths(shards: list[Shard], classes: tuple[str, ...]) -> np.ndarray:
     strange = sorted(set(labels) - set(classes))
     if strange:
         names = ", ".join(name or "(no label)" for name in strange)
-        raise InputError(f"The events hold classes that the network was not trained on: {names}. It knows: {', '.join(classes)}.")
+        raise InputError(
+            f"The events hold classes that the network was not trained on: {names}. It knows: {', '.join(classes)}."
+        )
     return np.array([classes.index(label) for label in labels])
 
 
@@ -70,7 +72,9 @@ def evaluate(run: Path, events: Path, out: Path) -> dict[str, float | str]:
     accuracy = by_energy(predicted == truth, energy, np.array(classes)[truth], ENERGY_EDGES)
     accuracy.round(4).to_csv(out / "by_energy.csv", index=False)
     picture(counts, accuracy, shares, truth, classes).savefig(out / "scores.png", dpi=110)
-    titles = [f"{classes[t]}: {classes[p]} {shares[i, p]:.2f}" for i, (t, p) in enumerate(zip(truth, predicted, strict=True))]
+    titles = [
+        f"{classes[t]}: {classes[p]} {shares[i, p]:.2f}" for i, (t, p) in enumerate(zip(truth, predicted, strict=True))
+    ]
     draw(_shown(shards, titles, truth, predicted), list(shards[0].channels), 4).savefig(out / "displays.png", dpi=90)
     return {"run": run.name, "events": truth.size, **summary(truth, shares, classes)}
 

@@ -111,7 +111,9 @@ def main() -> None:
         "pixels_per_event": round(pixels / events, 1), "bytes": size,
     }  # fmt: skip
     (options.out / "simulation.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    print(f"{events} events in {seconds:.0f} s, {pixels / events:.0f} pixels each, {size / 1e6:.0f} MB -> {options.out}")
+    print(
+        f"{events} events in {seconds:.0f} s, {pixels / events:.0f} pixels each, {size / 1e6:.0f} MB -> {options.out}"
+    )
 
 
 if __name__ == "__main__":

@@ -24,9 +24,7 @@ BINDING_MEV = 9.0
 SLOW_MEV = 1.0
 
 
-def react(
-    moving: Particles, step: FloatArray, ledger: Ledger, rng: np.random.Generator
-) -> tuple[Particles, Particles]:
+def react(moving: Particles, step: FloatArray, ledger: Ledger, rng: np.random.Generator) -> tuple[Particles, Particles]:
     """Nuclear reactions, elastic scattering and decays in flight of the pions and protons among `moving`.
 
     Returns

@@ -100,7 +100,9 @@ def read_larcv(path: Path, *, chunk: int = 500, side_px: int = SIDE_PX) -> Itera
         tree = _tree(file, path, "image2d_data")
         truth = _tree(file, path, "particle_mctruth") if "particle_mctruth_tree" in _names(file) else None
         if truth is not None and truth.num_entries != tree.num_entries:
-            raise InputError(f"{path}: {tree.num_entries} images but {truth.num_entries} particles. The file is damaged.")
+            raise InputError(
+                f"{path}: {tree.num_entries} images but {truth.num_entries} particles. The file is damaged."
+            )
         for start in range(0, tree.num_entries, chunk):
             yield _events(path, tree, truth, (start, min(start + chunk, tree.num_entries)), side_px)
 
@@ -174,7 +176,9 @@ def check_planes(where: str, rows: list[int], cols: list[int], pixels: list[int]
                 "Leave this file out."
             )
         if size != n_rows * n_cols:
-            raise InputError(f"{where}: plane {plane} holds {size} values for {n_rows} x {n_cols} pixels. It is damaged.")
+            raise InputError(
+                f"{where}: plane {plane} holds {size} values for {n_rows} x {n_cols} pixels. It is damaged."
+            )
 
 
 def oriented(pixels: Any, n_rows: int, n_cols: int) -> FloatArray:

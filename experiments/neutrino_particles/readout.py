@@ -94,9 +94,7 @@ class Wires:
         keys, values = _spread(coordinates, deposits.event, energy, (widths[0], widths[1]), n_events)
         return self._digitised(keys, values, n_events, rng)
 
-    def _digitised(
-        self, keys: np.ndarray, values: FloatArray, n_events: int, rng: np.random.Generator
-    ) -> SparseImages:
+    def _digitised(self, keys: np.ndarray, values: FloatArray, n_events: int, rng: np.random.Generator) -> SparseImages:
         """Add noise everywhere, cut at the threshold; `keys` ascend.
 
         Empty pixels are far too many to draw: the number of those above the threshold is Poisson, their values come from
@@ -185,9 +183,7 @@ def windows(
     return out
 
 
-def _extent(
-    values: FloatArray, event: np.ndarray, energy: FloatArray, n_events: int
-) -> tuple[FloatArray, FloatArray]:
+def _extent(values: FloatArray, event: np.ndarray, energy: FloatArray, n_events: int) -> tuple[FloatArray, FloatArray]:
     """Coordinates between which the inner 98 % of each event's energy lies, the vertex (0) included."""
     reach = 2 * SIDE_PX
     cell = np.clip(np.floor(values), -reach, reach - 1).astype(np.int64) + reach

@@ -50,9 +50,7 @@ def roc(shares: FloatArray, positive: np.ndarray) -> tuple[FloatArray, FloatArra
     return false, found, float(np.trapezoid(found, false))
 
 
-def by_energy(
-    right: np.ndarray, kinetic_mev: FloatArray, labels: np.ndarray, edges: Sequence[float]
-) -> pd.DataFrame:
+def by_energy(right: np.ndarray, kinetic_mev: FloatArray, labels: np.ndarray, edges: Sequence[float]) -> pd.DataFrame:
     """Accuracy in bins of kinetic energy, for each class and for all; bins without events are left out."""
     rows = []
     for name in ["all", *sorted(set(labels))]:

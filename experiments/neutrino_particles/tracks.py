@@ -16,7 +16,9 @@ FloatArray = np.ndarray
 STEP_CM, STOP_CM = 0.15, 0.03
 
 
-def advance(moving: Particles, ledger: Ledger, limit_cm: float, rng: np.random.Generator) -> tuple[Particles, Particles]:
+def advance(
+    moving: Particles, ledger: Ledger, limit_cm: float, rng: np.random.Generator
+) -> tuple[Particles, Particles]:
     """Take one step.
 
     Returns

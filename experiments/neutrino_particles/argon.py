@@ -94,7 +94,7 @@ def collision_loss(kinetic_mev: FloatArray, mass_mev: float, cut_mev: float = np
     A minimum-ionising muon loses 2.1 MeV per cm:
 
     >>> round(float(collision_loss(np.array(266.0), 105.658)), 2)
-    2.11
+    2.1
     """
     beta2 = beta2_of(kinetic_mev, mass_mev)
     beta_gamma = np.sqrt(beta2 / (1 - beta2))

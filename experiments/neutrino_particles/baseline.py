@@ -1,4 +1,4 @@
-"""What simple measurements of the images reach without a network: a random forest, as a yardstick of how hard the set is.
+"""What simple measurements of the images reach without a network: a random forest, a yardstick of how hard the set is.
 
 python experiments/neutrino_particles/baseline.py runs/particles/train runs/particles/test
 """
@@ -22,8 +22,9 @@ from meteoseg.errors import MeteosegError
 
 
 def features(image: FloatArray) -> list[float]:
-    """Numbers of one image (3, rows, cols), per plane: pixels, charge, its quantiles, extents, straightness, pieces, and the
-    charge in quarters along the main axis."""
+    """Measure one image (3, rows, cols), plane by plane: pixels, charge, its quantiles, extents, straightness, pieces,
+    and the charge in quarters along the main axis.
+    """
     out: list[float] = []
     for plane in image:
         rows, cols = np.nonzero(plane)

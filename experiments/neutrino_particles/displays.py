@@ -17,7 +17,7 @@ from shards import load_shards
 from meteoseg.errors import MeteosegError
 
 mpl.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 FloatArray = np.ndarray
 

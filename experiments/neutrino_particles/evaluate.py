@@ -2,8 +2,8 @@
 
     python experiments/neutrino_particles/evaluate.py runs/particles/test runs/wires-early [runs/wires-late ...] -o OUT
 
-Each run is a folder that `meteoseg train` wrote. OUT gets scores.csv (a row per run), and for each run its confusion.csv,
-per_class.csv, by_energy.csv, scores.png and displays.png (events with their predicted labels).
+Each run is a folder that `meteoseg train` wrote. OUT gets scores.csv (a row per run), and for each run its
+confusion.csv, per_class.csv, by_energy.csv, scores.png and displays.png (events with their predicted labels).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shards import Shard, load_shards
 from meteoseg.errors import InputError, MeteosegError
 
 mpl.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 FloatArray = np.ndarray
 

@@ -3,8 +3,8 @@
     python experiments/neutrino_particles/generate.py -o runs/particles                      # 40,000 events
     python experiments/neutrino_particles/generate.py -o runs/axes --readout axes --events 5000 --seed 2
 
-OUT/train, OUT/validation and OUT/test hold sparse shards (docs/patches.md): parts with random numbers of their own, so that
-none of them depends on how many events the others have. Classes are equally frequent in each.
+OUT/train, OUT/validation and OUT/test hold sparse shards (docs/patches.md): parts with random numbers of their own, so
+that none of them depends on how many events the others have. Classes are equally frequent in each.
 """
 
 from __future__ import annotations

@@ -10,11 +10,25 @@ from __future__ import annotations
 import argon
 import numpy as np
 from argon import (
-    ELECTRON, GAMMA, M_E, M_MU, M_P, M_PI, M_PI0, MASS, MU_MINUS, MU_PLUS, NEUTRON, PI_MINUS, PI_PLUS, POSITRON,
-    PROTON, constants,
-)  # fmt: skip
+    ELECTRON,
+    GAMMA,
+    M_E,
+    M_MU,
+    M_P,
+    M_PI,
+    M_PI0,
+    MASS,
+    MU_MINUS,
+    MU_PLUS,
+    NEUTRON,
+    PI_MINUS,
+    PI_PLUS,
+    POSITRON,
+    PROTON,
+    constants,
+)
 from kinematics import along, isotropic, rotated, two_body
-from particles import Ledger, Particles
+from particles import Particles
 
 FloatArray = np.ndarray
 
@@ -24,7 +38,7 @@ BINDING_MEV = 9.0
 SLOW_MEV = 1.0
 
 
-def react(moving: Particles, step: FloatArray, ledger: Ledger, rng: np.random.Generator) -> tuple[Particles, Particles]:
+def react(moving: Particles, step: FloatArray, rng: np.random.Generator) -> tuple[Particles, Particles]:
     """Nuclear reactions, elastic scattering and decays in flight of the pions and protons among `moving`.
 
     Returns
@@ -214,7 +228,7 @@ def _nucleon_reaction(nucleons: Particles, rng: np.random.Generator) -> Particle
 
 
 def neutron_flight(neutrons: Particles, limit_cm: float, rng: np.random.Generator) -> Particles:
-    """Move each neutron to its next collision (about 1 barn of inelastic reactions above 1.5 MeV) and return what it makes."""
+    """Move each neutron to its next reaction (about 1 barn above 1.5 MeV) and return what it makes."""
     if not len(neutrons):
         return neutrons
     moved = neutrons.take(np.arange(len(neutrons)))

@@ -3,8 +3,8 @@
     python experiments/neutrino_particles/larcv.py FILE.root ... -o OUT
 
 writes them as a data set of images (docs/patches.md) that training and classification read. The tree is
-``image2d_data_tree``; where the file has ``particle_mctruth_tree``, its first particle gives the label, the energy and the
-vertex. The public challenge files (DeepLearnPhysics, five particles) have both trees, its challenge part only the first.
+``image2d_data_tree``; where the file has ``particle_mctruth_tree``, its first particle gives the label, the energy and
+the vertex. The public files of five particles (DeepLearnPhysics) have both trees, their challenge part only the first.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class LArCVEvents:
         return [PDG[abs(int(code))] for code in self.pdg]
 
     def vertex_to_charge_px(self) -> FloatArray:
-        """Distance (pixels) from the stored vertex to the nearest pixel with charge, (n, 3): the check of the orientation."""
+        """Distance (pixels, (n, 3)) of the stored vertex to the nearest pixel with charge: the check of orientation."""
         if self.vertex_cm is None:
             raise InputError("These events have no stored vertex: the file has no particle tree.")
         out = np.full(self.images.shape[:2], np.nan)

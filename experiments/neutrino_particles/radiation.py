@@ -85,7 +85,7 @@ class RadiationTables:
 
 
 def _inverse(points: FloatArray, density: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Integral of densities over `points` (both (energies, n)), and the points at equal parts of it, (parts, energies)."""
+    """Integrals of densities over `points` (both (energies, n)), and the points at equal parts of each."""
     steps = (density[:, 1:] + density[:, :-1]) / 2 * np.diff(points, axis=1)
     grown = np.concatenate([np.zeros((len(points), 1)), np.cumsum(steps, axis=1)], axis=1)
     total = grown[:, -1]

@@ -2,8 +2,8 @@
 
 Two detectors:
 
-- ``wires``: three planes of wires at 0, +60 and -60 degrees, 3 mm apart, drift time along the rows (3 mm per row). Charge
-  after recombination, diffusion, noise and a threshold; in MeV of a minimum-ionising track.
+- ``wires``: three planes of wires at 0, +60 and -60 degrees, 3 mm apart, drift time along the rows (3 mm per row).
+  Charge after recombination, diffusion, noise and a threshold; in MeV of a minimum-ionising track.
 - ``axes``: the geometry of the public LArCV files: energy in voxels of 5 mm, in units of 10 keV, those under 5 dropped,
   the others cut at 400, summed along z, x and y. No recombination, diffusion or noise.
 """
@@ -97,8 +97,8 @@ class Wires:
     def _digitised(self, keys: np.ndarray, values: FloatArray, n_events: int, rng: np.random.Generator) -> SparseImages:
         """Add noise everywhere, cut at the threshold; `keys` ascend.
 
-        Empty pixels are far too many to draw: the number of those above the threshold is Poisson, their values come from
-        the tail of the Gaussian.
+        Empty pixels are far too many to draw: the number of those above the threshold is Poisson, their values come
+        from the tail of the Gaussian.
         """
         values = values + self.noise_mev * rng.standard_normal(values.size)
         size = 3 * SIDE_PX**2
@@ -165,8 +165,8 @@ def windows(
 ) -> FloatArray:
     """Where the vertex of each event lies in its images, along each coordinate, in pixels.
 
-    The window holds the vertex, MARGIN_PX from its edges, and as much of the event (its inner 98 % of energy) as fits; within
-    that its position is random.
+    The window holds the vertex, MARGIN_PX from its edges, and as much of the event (its inner 98 % of energy) as
+    fits; within that its position is random.
 
     Returns
     -------
@@ -176,7 +176,7 @@ def windows(
     for axis in range(coordinates.shape[1]):
         low, high = _extent(coordinates[:, axis], event, energy, n_events)
         free = SIDE_PX - 2.0 * MARGIN_PX
-        # vertex + low >= margin and vertex + high <= side - margin; where the event is too long, the longer part is kept
+        # vertex + low >= margin and vertex + high <= side - margin; of an event that is too long, any part may be shown
         least = np.clip(MARGIN_PX - low, MARGIN_PX, MARGIN_PX + free)
         most = np.clip(MARGIN_PX + free - high, MARGIN_PX, MARGIN_PX + free)
         out[:, axis] = rng.uniform(np.minimum(least, most), np.maximum(least, most) + 1e-6)
@@ -223,7 +223,7 @@ def _spread(
 
 
 def _shares(width: FloatArray) -> FloatArray:
-    """Shares of a charge in its pixel and two on either side, for each event and each of PHASES positions in the pixel."""
+    """Shares of a charge in its pixel and two on either side, (events, PHASES positions in the pixel, 5)."""
     phase = (np.arange(PHASES) + 0.5) / PHASES
     edges = np.arange(-2, 4) - phase[:, None]
     return np.diff(ndtr(edges / np.maximum(width, 0.02)[:, None, None]), axis=-1).astype(np.float32)

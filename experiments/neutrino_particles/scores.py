@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,7 +56,7 @@ def by_energy(right: np.ndarray, kinetic_mev: FloatArray, labels: np.ndarray, ed
     rows = []
     for name in ["all", *sorted(set(labels))]:
         of_class = np.ones(right.size, bool) if name == "all" else labels == name
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in itertools.pairwise(edges):
             inside = of_class & (kinetic_mev >= low) & (kinetic_mev < high)
             if inside.any():
                 low_ci, high_ci = wilson(int(right[inside].sum()), int(inside.sum()))

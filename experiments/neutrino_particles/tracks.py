@@ -40,7 +40,7 @@ def advance(
     moving.place = moving.place + moving.direction * step[:, None]
     _scatter(moving, step, rng)
     made += [_knock_on(moving, step, rng), _radiate(moving, step, rng)]
-    moving, products = hadrons.react(moving, step, ledger, rng)
+    moving, products = hadrons.react(moving, step, rng)
     made.append(products)
     return moving.take(np.abs(moving.place).max(axis=1, initial=0.0) < limit_cm), Particles.join(made)
 

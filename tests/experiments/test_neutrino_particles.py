@@ -265,7 +265,7 @@ def test_events_of_larcv_files_are_checked(load):
         larcv.check_planes("f.root, event 3", *(part[:2] for part in good), 256)
     with pytest.raises(InputError, match="plane 1 has 128 x 256 pixels"):
         larcv.check_planes("f.root, event 3", [256, 128, 256], *good[1:], 256)
-    with pytest.raises(InputError, match="plane 2 holds 7 values, not 256 x 256"):
+    with pytest.raises(InputError, match="plane 2 holds 7 values"):
         larcv.check_planes("f.root, event 3", *good[:2], [65536, 65536, 7], 256)
 
 

@@ -216,8 +216,8 @@ def _largest(share: FloatArray, *, without: Sequence[int]) -> NDArray[np.float32
 
 def _claim_objects(share: FloatArray, index: int, distance: FloatArray | None) -> LabelArray:
     """Separate the objects and rewrite `share` so that its largest class agrees with them."""
-    own = share[index].astype(np.float32)
-    relative = own / np.maximum(own + _largest(share, without=(index,)), 1e-12)
+    relative = share[index].astype(np.float32)
+    relative /= np.maximum(relative + _largest(share, without=(index,)), 1e-12)
     if distance is None:
         distance = _distance_from(relative >= 0.5)
     objects = separate_objects(relative, distance, min_area_px=MIN_OBJECT_PX)

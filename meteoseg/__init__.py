@@ -25,6 +25,7 @@ from meteoseg.errors import (
 )
 
 if TYPE_CHECKING:
+    import meteoseg.patches as patches
     import meteoseg.train as train
     from meteoseg.channels import composite as composite
     from meteoseg.clustering import ClusterOptions as ClusterOptions
@@ -50,6 +51,7 @@ _LAZY: dict[str, tuple[str, str]] = {
     "composite": ("meteoseg.channels", "composite"),
     "finetune": ("meteoseg.finetuning", "finetune"),
     "open_section": ("meteoseg.io", "open_section"),
+    "patches": ("meteoseg.patches", ""),
     "segment": ("meteoseg.pipeline", "segment"),
     "train": ("meteoseg.train", ""),
 }
@@ -73,6 +75,7 @@ __all__ = [
     "composite",
     "finetune",
     "open_section",
+    "patches",
     "segment",
     "train",
 ]

@@ -18,7 +18,7 @@ from meteoseg.errors import InputError, MeteosegError, UnknownNameError
 from meteoseg.io import open_section, section_name
 from meteoseg.measure import CHONDRULES_CSV, CLASSIFICATION_JSON, MODES_CSV, RUN_JSON, SUMMARY_CSV, join_tables
 from meteoseg.minerals.choose import SELF
-from meteoseg.models import find_model
+from meteoseg.modelfiles import find_model
 from meteoseg.objects import size_summary
 from meteoseg.pipeline import DEFAULT_MODEL, segment
 

@@ -22,7 +22,9 @@ from meteoseg.options import (
     modes_options,
     open_given,
     pairs,
+    patch_options,
     section_options,
+    size_mm,
     value_of,
 )
 
@@ -214,15 +216,33 @@ def train(config: Path, out: Path) -> None:
     r"""Train a model; stopped runs go on where they were.
 
     The result, RUN/model.safetensors, is used with: meteoseg segment SECTION --model RUN -o OUT
+    (with task = "patches": meteoseg classify-patches IMAGES|RESULT --model RUN).
 
     \b
     Example
       meteoseg train mine.toml -o runs/mine
     """
-    from meteoseg.train import read_config
-    from meteoseg.train import train as run
+    from meteoseg.patches.command import train_from
 
-    click.echo(f"wrote {run(read_config(config), out)}", err=True)
+    click.echo(f"wrote {train_from(config, out)}", err=True)
+
+
+@main.command("classify-patches")
+@patch_options
+def classify_patches(path: Path, **given: Any) -> None:
+    r"""Give each image one label, or each chondrule of a result folder its texture.
+
+    IMAGES is a folder of shards or images, or a table (docs/patches.md); labels go to OUT/patches.csv.
+    RESULT is a folder of meteoseg segment; labels go into its chondrules.csv, counts into textures.csv.
+
+    \b
+    Examples
+      meteoseg classify-patches results/A12 --model runs/textures
+      meteoseg classify-patches events/ --model runs/particles -o out
+    """
+    from meteoseg.patches.command import classify_path
+
+    click.echo(classify_path(path, **given))
 
 
 @main.command()
@@ -351,11 +371,11 @@ def evaluate(pred: Path, truth: Path, out: Path, per_object: Path | None, **give
 @click.option("--type", "petrologic_type", type=float, default=3.2, show_default=True)
 @click.option("--weathering", default="W1", show_default=True, help="Weathering grade, W0 to W4.")
 @click.option("--shock", default="S1", show_default=True, help="Shock stage, S1 to S6.")
-@click.option("--size-mm", default="10x5", show_default=True, metavar="WxH", help="Width x height.")
+@click.option("--size-mm", "size", default="10x5", show_default=True, metavar="WxH", help="Width x height.")
 @click.option("--pixel-size", type=float, default=5.0, show_default=True, metavar="UM", help="Pixel size.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same section.")
 @click.option("-o", "--out", type=PathArgument, required=True, metavar="DIR", help="Folder to write.")
-def simulate(size_mm: str, out: Path, pixel_size: float, **given: Any) -> None:
+def simulate(size: str, out: Path, pixel_size: float, **given: Any) -> None:
     r"""Simulate the maps of a section, with the exact truth in DIR/truth.
 
     \b
@@ -367,18 +387,9 @@ def simulate(size_mm: str, out: Path, pixel_size: float, **given: Any) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not empty: give another folder with -o.")
     group = given.pop("group")
-    simulated = simulate_section(group, size_mm=_size_mm(size_mm), pixel_size_um=pixel_size, **given)
+    simulated = simulate_section(group, size_mm=size_mm(size), pixel_size_um=pixel_size, **given)
     write_example(simulated, out)
     click.echo(f"wrote {out}", err=True)
-
-
-def _size_mm(text: str) -> tuple[float, float]:
-    """Read ``10x5`` (width x height) as (width, height) in mm."""
-    try:
-        width, height = (float(part) for part in text.lower().split("x"))
-    except ValueError as error:
-        raise InputError(f"--size-mm '{text}' is not understood: write WIDTHxHEIGHT in mm, like 10x5.") from error
-    return width, height
 
 
 @main.command()

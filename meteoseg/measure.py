@@ -43,6 +43,9 @@ MIXTURES_FILE = "mixtures.ome.tif"
 MODES_CSV, CHONDRULES_CSV, LEGEND_CSV = "modes.csv", "chondrules.csv", "legend.csv"
 CROSS_CSV, CLASSIFICATION_JSON, RUN_JSON = "phases_by_component.csv", "classification.json", "run.json"
 CHEMISTRY_CSV, GRAINS_CSV, CALIBRATION_JSON = "chemistry.csv", "grains.csv", "calibration.json"
+#: Textures of chondrules, where they were asked for: their counts, and their columns of chondrules.csv.
+TEXTURES_CSV = "textures.csv"
+TEXTURE_COLUMNS = ("texture", "texture_probability", "type")
 #: Phases before a user's legend joined some (ids of the shipped legend), where compositions of those were measured.
 UNJOINED_FILE = "phases_unjoined.ome.tif"
 REPORT_HTML = "report.html"
@@ -163,6 +166,19 @@ def known_kinds(path: Path) -> dict[int, str] | None:
         return None
     table = pd.read_csv(path)
     return {int(number): str(kind) for number, kind in zip(table["id"], table["kind"], strict=True)}
+
+
+def keep_textures(before: Path, after: Path) -> None:
+    """Copy the columns of textures from an earlier chondrules.csv into one that was made again, by id."""
+    old, new = pd.read_csv(before), pd.read_csv(after)
+    columns = ["id", *(name for name in TEXTURE_COLUMNS if name in old)]
+    new.merge(old[columns], on="id", how="left").to_csv(after, index=False)
+
+
+def has_textures(folder: Path) -> bool:
+    """Tell whether chondrules.csv of a result folder holds textures."""
+    path = folder / CHONDRULES_CSV
+    return path.is_file() and TEXTURE_COLUMNS[0] in pd.read_csv(path, nrows=0)
 
 
 def result_folders(path: Path) -> list[Path]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from meteoseg._version import __version__
 from meteoseg.certainty import Calibration
 from meteoseg.errors import InputError, UnknownNameError
 from meteoseg.fusion import ByModality, SummedEncoders, check_fusion, modality_planes
+from meteoseg.modelfiles import MODEL_FILE as MODEL_FILE
+from meteoseg.modelfiles import file_sha256, find_model, read_card_text, read_tensors, write_tensors
+from meteoseg.modelfiles import shipped_models as shipped_models
 from meteoseg.unet import FULL_RESOLUTION, FullResolutionEncoder, FullResolutionUnet
 
 LOGGER = logging.getLogger(__name__)
@@ -28,11 +27,10 @@ LOGGER = logging.getLogger(__name__)
 NETWORK_LAYERS = ("components", "phases", "distance")
 DEFAULT_ENCODER = "tu-mobilenetv3_small_100"
 DEFAULT_DECODER_CHANNELS = (128, 64, 48, 32, 16)
-#: Name of the model file inside the folder that a training writes.
-MODEL_FILE = "model.safetensors"
-_CARD_KEY = "meteoseg_card"
-_SUFFIX = ".safetensors"
+#: Task of models whose card names none.
+SEGMENT = "segment"
 _Card = TypeVar("_Card")
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -141,10 +139,15 @@ class ModelCard:
 
         Raises
         ------
-        InputError : the text is not a card, or a card of another version of the package.
+        InputError : the text is not a card, or a card of another task or version of the package.
         """
         try:
             data = json.loads(text)
+            if data.get("task", SEGMENT) != SEGMENT:
+                raise InputError(
+                    f"Model '{data.get('name')}' gives one label to an image, not to pixels: use it with "
+                    "meteoseg classify-patches."
+                )
             networks = tuple(_network_card(network) for network in data.pop("networks"))
             return _from_lists(cls, data | {"networks": networks})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -184,7 +187,7 @@ class Network(nn.Module):
     def __init__(self, card: NetworkCard, *, pretrained: bool = False) -> None:
         super().__init__()
         self.card = card
-        self.unet = _unet(card, _pretrained_weights(card.encoder) if pretrained else None)
+        self.unet = _unet(card, pretrained_weights(card.encoder) if pretrained else None)
         self.pixel = _pixel_branch(card) if card.pixel_width else None
 
     def forward(self, image: Tensor) -> Tensor:
@@ -228,7 +231,7 @@ def _pixel_branch(card: NetworkCard) -> nn.Module:
     return ByModality(modality_planes(card.channels), make) if card.fusion == "late" else make(len(card.channels))
 
 
-def _pretrained_weights(encoder: str) -> str | bool:
+def pretrained_weights(encoder: str) -> str | bool:
     """Return what smp wants to hear: timm encoders (``tu-``) name their weights themselves."""
     return True if encoder.startswith("tu-") else "imagenet"
 
@@ -241,15 +244,22 @@ def build_network(card: NetworkCard, *, pretrained: bool = False) -> tuple[Netwo
     The network, and notes for the card: where the weights cannot be fetched the encoder starts at
     random, which is logged as a warning and noted.
     """
+    return pretrained_or_random(lambda wanted: Network(card, pretrained=wanted), card.encoder, pretrained=pretrained)
+
+
+def pretrained_or_random(
+    make: Callable[[bool], _Module], encoder: str, *, pretrained: bool
+) -> tuple[_Module, tuple[str, ...]]:
+    """Call `make` with True, or with False where no weights are asked for or can be fetched; see `build_network`."""
     if not pretrained:
-        return Network(card), ()
+        return make(False), ()
     try:
-        return Network(card, pretrained=True), (f"encoder {card.encoder} started from pretrained weights",)
+        return make(True), (f"encoder {encoder} started from pretrained weights",)
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        note = f"pretrained weights of {card.encoder} could not be fetched ({reason}); encoder started at random"
+        note = f"pretrained weights of {encoder} could not be fetched ({reason}); encoder started at random"
         LOGGER.warning("%s.", note)
-        return Network(card), (note,)
+        return make(False), (note,)
 
 
 @dataclass(frozen=True)
@@ -260,12 +270,6 @@ class Model:
     networks: Mapping[str, Network]
     path: Path
     sha256: str
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def save_model(path: Path, card: ModelCard, states: Mapping[str, Mapping[str, Tensor]]) -> Path:
@@ -280,50 +284,8 @@ def save_model(path: Path, card: ModelCard, states: Mapping[str, Mapping[str, Te
     wanted = {network.name for network in card.networks}
     if wanted != set(states):
         raise InputError(f"Card '{card.name}' names the networks {sorted(wanted)} but {sorted(states)} were given.")
-    tensors = {
-        f"{name}.{key}": _halved(value).contiguous().clone()
-        for name, state in states.items()
-        for key, value in state.items()
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(save(tensors, metadata={_CARD_KEY: card.to_json()}))
-    return temporary.replace(path)
-
-
-def _halved(tensor: Tensor) -> Tensor:
-    tensor = tensor.detach().cpu()
-    if not tensor.is_floating_point():
-        return tensor
-    half = tensor.to(torch.float16)
-    return half if bool(torch.isfinite(half).all()) else tensor.float()
-
-
-def shipped_models() -> dict[str, Path]:
-    """Return the models that come with the package, by name."""
-    folder = Path(str(resources.files("meteoseg").joinpath("weights")))
-    return {path.stem: path for path in sorted(folder.glob(f"*{_SUFFIX}"))}
-
-
-def find_model(name_or_path: str | Path) -> Path:
-    """Return the model file of a shipped name, a file, or a training folder.
-
-    Raises
-    ------
-    UnknownNameError : neither a shipped model nor an existing file or folder.
-    InputError : a folder without a model file.
-    """
-    shipped = shipped_models()
-    if isinstance(name_or_path, str) and name_or_path in shipped:
-        return shipped[name_or_path]
-    path = Path(name_or_path)
-    if path.is_dir():
-        if not (path / MODEL_FILE).is_file():
-            raise InputError(f"Folder {path} holds no {MODEL_FILE}: give a folder that a finished training wrote.")
-        return path / MODEL_FILE
-    if path.is_file():
-        return path
-    raise UnknownNameError.of("model (and no such file or folder)", str(name_or_path), shipped)
+    tensors = {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
+    return write_tensors(path, card.to_json(), tensors)
 
 
 def load_model(name_or_path: str | Path, device: str | torch.device | None = None) -> Model:
@@ -362,24 +324,16 @@ def read_card(name_or_path: str | Path) -> ModelCard:
 
 
 def _read_card(path: Path) -> ModelCard:
-    try:
-        with safe_open(path, framework="pt") as handle:
-            metadata = handle.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"Model {path} cannot be read ({error}): fetch or train it again.") from error
-    if _CARD_KEY not in metadata:
-        raise InputError(f"Model {path} carries no meteoseg card: give a model that meteoseg wrote.")
-    return ModelCard.from_json(metadata[_CARD_KEY])
+    return ModelCard.from_json(read_card_text(path))
 
 
 def _read(path: Path) -> tuple[ModelCard, dict[str, dict[str, Tensor]]]:
     card = _read_card(path)
     states: dict[str, dict[str, Tensor]] = {network.name: {} for network in card.networks}
-    with safe_open(path, framework="pt") as handle:
-        for full_name in handle.keys():  # noqa: SIM118 (not a mapping)
-            name, _, key = full_name.partition(".")
-            if name in states:
-                states[name][key] = handle.get_tensor(full_name)
+    for full_name, tensor in read_tensors(path).items():
+        name, _, key = full_name.partition(".")
+        if name in states:
+            states[name][key] = tensor
     return card, states
 
 

@@ -246,3 +246,35 @@ def evaluate_options(command: F) -> F:
             option("--merge", multiple=True, metavar="A,B", help=merge),
         ],
     )  # fmt: skip
+
+
+def patch_options(command: F) -> F:
+    """Add IMAGES or RESULT and the options of ``meteoseg classify-patches``."""
+    option = click.option
+    least = "Under P (0 to 1) an image is unclassified; 0: never  [default: as the model was calibrated]"
+    return _with(
+        command,
+        [
+            click.argument("path", type=PathArgument, metavar="IMAGES|RESULT"),
+            option("--model", required=True, help="Shipped model, weights file or RUN, trained for patches."),
+            option("-o", "--out", type=PathArgument, metavar="OUT", help="Folder of patches.csv, for IMAGES."),
+            option("--maps", type=PathArgument, metavar="DIR", help="Where the maps of RESULT lie, if they moved."),
+            option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes listed for each."),
+            option("--min-probability", type=click.FloatRange(0, 1), metavar="P", help=least),
+            option("--overwrite", is_flag=True, help="Replace OUT where it exists."),
+        ],
+    )
+
+
+def size_mm(text: str) -> tuple[float, float]:
+    """Read ``10x5`` (width x height) as (width, height) in mm.
+
+    Raises
+    ------
+    InputError : it is written in another way.
+    """
+    try:
+        width, height = (float(part) for part in text.lower().split("x"))
+    except ValueError as error:
+        raise InputError(f"--size-mm '{text}' is not understood: write WIDTHxHEIGHT in mm, like 10x5.") from error
+    return width, height

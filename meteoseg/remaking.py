@@ -29,10 +29,13 @@ from meteoseg.measure import (
     PHASES_PNG,
     RUN_JSON,
     SUMMARY_CSV,
+    TEXTURES_CSV,
     LabelLayers,
     classify_tables,
     count_modes,
+    has_textures,
     join_by_name,
+    keep_textures,
     known_kinds,
     label_hashes,
     listed,
@@ -153,9 +156,10 @@ def remake(folder: Path, labels: LabelLayers, *, maps: Path | None = None) -> tu
         modes = write_tables(
             out, labels, images.chondrules, images.inside, kinds=known_kinds(folder / CHONDRULES_CSV)
         )  # fmt: skip
+        texture_notes = _textures_again(folder, out, edited)
         tables = ResultTables(modes, _read(out / CHONDRULES_CSV), None, chemistry.content, means.content)
         tables = _write_rest(out, basis, tables, labels.pixel_size_um)
-        notes = [*chemistry.notes, *means.notes, *_contradictions(labels, images)]
+        notes = [*chemistry.notes, *means.notes, *texture_notes, *_contradictions(labels, images)]
         if run:
             states = {"chemistry": chemistry.state, "channel means": means.state}
             run = _run_again(basis, edited, states, notes=notes, pixel_size_um=labels.pixel_size_um)
@@ -202,6 +206,21 @@ def _section_of(run: dict[str, Any], labels: LabelLayers, maps: Path | None) -> 
     except InputError as error:
         return None, str(error)
     return replace(section, pixel_size_um=labels.pixel_size_um), ""
+
+
+def _textures_again(folder: Path, out: Path, edited: list[str] | None) -> list[str]:
+    """Keep the textures of chondrules whose outlines are what they were; else say that they are gone."""
+    if not has_textures(folder):
+        return []
+    if edited is not None and LABEL_FILES["chondrules"] not in edited:
+        keep_textures(folder / CHONDRULES_CSV, out / CHONDRULES_CSV)
+        return []
+    if (folder / TEXTURES_CSV).is_file():
+        (folder / TEXTURES_CSV).replace(folder / (STALE + TEXTURES_CSV))
+    return [
+        f"Textures are left out of {CHONDRULES_CSV}, since {LABEL_FILES['chondrules']} was edited after them: run "
+        "meteoseg classify-patches again."
+    ]
 
 
 def _read_images(folder: Path, labels: LabelLayers, scratch: Scratch) -> LabelImages:

@@ -69,6 +69,7 @@ class FullResolutionEncoder(nn.Module):
 
     def __init__(self, planes: int, widths: Sequence[int]) -> None:
         super().__init__()
+        self.widths = tuple(widths)
         first = PresentChannels(planes, widths[0])
         coarser = (_convolution(wide, width) for wide, width in pairwise(widths))
         self.levels = nn.ModuleList(

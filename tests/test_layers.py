@@ -21,8 +21,8 @@ LEVELS = {
         1: "io register channels simulate minerals tiles resample instances labelling objects "
         "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
         "evaluate fetch labelimages reopening channelmeans",
-        2: "unet fusion smpunets folded models",
-        3: "predict inference train",
+        2: "unet fusion smpunets folded modelfiles models",
+        3: "predict inference train patches",
         4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking batch drawnscores "
         "finetuning clustering",
         5: "console options cli __main__",
@@ -46,9 +46,10 @@ FLOW = {
     "fusion": {"unet"},
     "folded": {"unet"},
     "smpunets": {"fusion"},
-    "models": {"unet", "fusion", "smpunets"},
+    "models": {"unet", "fusion", "smpunets", "modelfiles"},
     "inference": {"predict"},
     "train": {"predict"},
+    "patches": {"train"},
     "reporting": {"illustrate", "mineralmaps"},
     "result": {"mineralmaps"},
     "pipeline": {"segmenting", "mineralmaps", "reporting", "result"},
@@ -149,6 +150,10 @@ def test_modes_does_not_load_torch() -> None:
     assert "torch" not in loaded_after(
         "import meteoseg.remaking, meteoseg.io, meteoseg.classify, meteoseg.report.tables"
     )
+
+
+def test_data_sets_of_images_are_written_without_torch() -> None:
+    assert "torch" not in loaded_after("from meteoseg.patches import PatchSet, read_patch_set, write_shard")
 
 
 def test_cluster_does_not_load_torch() -> None:

@@ -332,3 +332,17 @@ def test_classes_of_a_cluster_result_are_made_again(campaign: Path, tmp_path: Pa
     assert not (folder / "channel_means.csv").exists()
     assert (folder / "stale-channel_means.csv").is_file()
     assert "<h2>Channel means</h2>" not in report_of(folder)
+
+
+def test_textures_stay_with_objects_that_were_not_edited(result: Path) -> None:
+    table = pd.read_csv(result / "chondrules.csv").assign(texture="granular", texture_probability=0.7, type="I")
+    table.to_csv(result / "chondrules.csv", index=False)
+    (result / "textures.csv").write_text("texture,n\ngranular,1\n", encoding="utf-8")
+    modes_again(result)
+    assert set(pd.read_csv(result / "chondrules.csv")["texture"]) == {"granular"}
+    edit(result, "chondrules", lambda labels: labels.__setitem__((slice(0, 3), slice(0, 3)), 77))
+    told: list[str] = []
+    modes_again(result, tell=told.append)
+    assert "texture" not in pd.read_csv(result / "chondrules.csv")
+    assert any("run meteoseg classify-patches again" in note for note in told)
+    assert not (result / "textures.csv").exists()

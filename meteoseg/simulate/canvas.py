@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from meteoseg.legend import default_legend
 from meteoseg.simulate.materials import paint
+from meteoseg.simulate.textures import ChondruleTruth
 
 #: Id of each component by name.
 COMPONENT = {label.name: label.id for label in default_legend("components").labels}
+#: Object ids from here on are inclusions and never written as chondrules.
+FIRST_INCLUSION = 1_000_000
 
 
 @dataclass
@@ -19,7 +22,7 @@ class Canvas:
     """A section at sub-pixel resolution (`px_um` micrometres), painted in place.
 
     `material` and `iron` (0-100) say what is there; `component` holds legend ids; `owner` object ids (0 = none);
-    `reach` the distance to the owner's centre in its own radius.
+    `reach` the distance to the owner's centre in its own radius; `truths` what each chondrule is.
     """
 
     px_um: float
@@ -28,7 +31,7 @@ class Canvas:
     component: NDArray[np.uint8]
     owner: NDArray[np.uint32]
     reach: NDArray[np.float32]
-    kinds: dict[int, str] = field(default_factory=dict)
+    truths: dict[int, ChondruleTruth] = field(default_factory=dict)
 
     @classmethod
     def blank(cls, shape: tuple[int, int], px_um: float) -> Canvas:
@@ -55,4 +58,4 @@ class Canvas:
     def part(self, at: tuple[slice, slice]) -> Canvas:
         """Return a window of the canvas (a view)."""
         material, iron, component = self.material[at], self.iron[at], self.component[at]
-        return Canvas(self.px_um, material, iron, component, self.owner[at], self.reach[at], self.kinds)
+        return Canvas(self.px_um, material, iron, component, self.owner[at], self.reach[at], self.truths)

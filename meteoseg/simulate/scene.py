@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meteoseg.grid import Window
-from meteoseg.simulate.canvas import COMPONENT, Canvas
+from meteoseg.simulate.canvas import COMPONENT, FIRST_INCLUSION, Canvas
 from meteoseg.simulate.fabric import Fabric
 from meteoseg.simulate.groundmass import fill_opaque
 from meteoseg.simulate.materials import paint
@@ -16,10 +16,20 @@ from meteoseg.simulate.noise import smooth_noise, upper_share
 from meteoseg.simulate.packing import pack_discs, section_diameters
 from meteoseg.simulate.recipe import MATRIX_KINDS, Recipe
 from meteoseg.simulate.shapes import draw_outline, local_frame
-from meteoseg.simulate.textures import TEXTURES, Fill, Frame, add_opaques, draw_melt, igneous_rim, refractory
+from meteoseg.simulate.textures import (
+    TEXTURES,
+    ChondruleTruth,
+    Fill,
+    Frame,
+    Melt,
+    add_opaques,
+    draw_melt,
+    igneous_rim,
+    name_texture,
+    refractory,
+)
 
 Rng = np.random.Generator
-_FIRST_INCLUSION = 1_000_000  # object ids from here on are inclusions and never written as chondrules
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,10 @@ class ObjectPainter:
             return
         window, row, col = local
         frame = Frame(row, col, outline.reach(row, col), radius, canvas.px_um)
-        fill = self._fill(frame, texture)
+        melt = draw_melt(rng, recipe)
+        fill = TEXTURES[texture](rng, frame, melt, recipe)
+        name = name_texture(texture, fill, frame.reach < 1)
+        self._finish(fill, frame, melt, texture)
         before = canvas.reach[window.slices]
         mine = (frame.reach < 1) & (frame.reach < before - np.float32(self.fabric.gap))
         if recipe.petrologic_type >= 5 and rng.random() < 0.8:
@@ -64,7 +77,9 @@ class ObjectPainter:
         contested = (frame.reach < 1) & (before < 1) & ~mine & (frame.reach < before)
         self._take(window.slices, mine, fill, frame, number=number, component="chondrule")
         self._seam(canvas.part(window.slices), contested)
-        canvas.kinds[number] = "Al-rich" if texture == "Al" else ("fragment" if fragment else "chondrule")
+        kind = "Al-rich" if texture == "Al" else ("fragment" if fragment else "chondrule")
+        melt_type = "" if texture == "metal" else ("I" if melt.type_1 else "II")
+        canvas.truths[number] = ChondruleTruth(kind, name, melt_type, melt.fa, fill.scale_um)
         if rng.random() < recipe.rules.rims * (1 - recipe.metamorphism) and not fragment:
             self._rim(window.slices, frame)
         if rng.random() < self.fabric.mantles:
@@ -78,14 +93,12 @@ class ObjectPainter:
         grains = smooth_noise(self.rng, part.shape, max(10 / part.px_um, 1))
         part.put(upper_share(grains, self.fabric.seam_opaque, where), "troilite", 100)
 
-    def _fill(self, frame: Frame, texture: str) -> Fill:
-        melt = draw_melt(self.rng, self.recipe)
-        fill = TEXTURES[texture](self.rng, frame, melt, self.recipe)
+    def _finish(self, fill: Fill, frame: Frame, melt: Melt, texture: str) -> None:
+        """Add an igneous rim and opaques, as the texture allows."""
         if texture not in ("C", "Al", "metal") and self.rng.random() < 0.18:
             igneous_rim(self.rng, frame, fill, melt, self.recipe)
         if texture != "metal":
             add_opaques(self.rng, frame, fill, melt, self.recipe)
-        return fill
 
     def _blurred_outline(self, frame: Frame) -> NDArray[np.bool_]:
         """Recrystallised margins: the outline dissolves into the matrix grain by grain."""
@@ -146,7 +159,7 @@ class ObjectPainter:
             if mine.sum() < 0.5 * (frame.reach < 1).sum():
                 continue
             fill = refractory(rng, frame, self.recipe)
-            self._take(window.slices, mine, fill, frame, number=_FIRST_INCLUSION + number, component="inclusion")
+            self._take(window.slices, mine, fill, frame, number=FIRST_INCLUSION + number, component="inclusion")
 
 
 def _packing_loss(fabric: Fabric) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.elements import BSE
@@ -13,7 +14,7 @@ from meteoseg.errors import MeteosegError, PixelSizeError
 from meteoseg.legend import default_legend
 from meteoseg.section import Section
 from meteoseg.simulate.alteration import crack, cut_edge, pluck, rust
-from meteoseg.simulate.canvas import Canvas
+from meteoseg.simulate.canvas import FIRST_INCLUSION, Canvas
 from meteoseg.simulate.detector import Detector, measure
 from meteoseg.simulate.fabric import Fabric, draw_fabric
 from meteoseg.simulate.groundmass import paint_matrix, paint_opaques
@@ -21,6 +22,7 @@ from meteoseg.simulate.impact import lithic_clasts, shock_melt
 from meteoseg.simulate.materials import paint, phase_ids
 from meteoseg.simulate.recipe import Recipe, make_recipe
 from meteoseg.simulate.scene import ObjectPainter
+from meteoseg.simulate.textures import ChondruleTruth
 
 #: What an ordinary full mapping session records.
 DEFAULT_CHANNELS = (BSE, "O", "Na", "Mg", "Al", "Si", "P", "S", "K", "Ca", "Ti", "Cr", "Mn", "Fe", "Ni")
@@ -35,16 +37,36 @@ class SimulatedSection:
     """Maps with their truth on the same grid.
 
     `phases`, `components`: (H, W) uint8 legend ids, 255 = unlabelled; `chondrules`: (H, W) uint32 object ids, 0 = none;
-    `kinds`: object id -> chondrule, fragment or Al-rich.
+    `truths`: object id -> what the chondrule is.
     """
 
     section: Section
     phases: NDArray[np.uint8]
     components: NDArray[np.uint8]
     chondrules: NDArray[np.uint32]
-    kinds: dict[int, str]
+    truths: dict[int, ChondruleTruth]
     recipe: Recipe
     detector: Detector
+
+    @property
+    def kinds(self) -> dict[int, str]:
+        """Object id -> chondrule, fragment or Al-rich."""
+        return {number: truth.kind for number, truth in self.truths.items()}
+
+    def chondrule_table(self) -> pd.DataFrame:
+        """Return what each chondrule is that has a pixel on the maps.
+
+        Returns
+        -------
+        Columns `id`, `kind`, `texture`, `type` (I, II or empty), `fa_mol_pct` of its olivine, `scale_um` (width of a
+        grain, bar or lath; NaN without any).
+        """
+        seen = [int(number) for number in np.unique(self.chondrules) if number]
+        rows = [asdict(self.truths[number]) for number in seen]
+        columns = ["kind", "texture", "type", "fa", "scale_um"]
+        table = pd.DataFrame(rows, columns=columns).rename(columns={"fa": "fa_mol_pct"})
+        table.insert(0, "id", np.array(seen, np.int64))
+        return table
 
 
 def block_majority(labels: NDArray[np.uint8], ss: int) -> NDArray[np.uint8]:
@@ -84,7 +106,8 @@ def _truth(canvas: Canvas, ss: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     phases = block_majority(phase_ids()[canvas.material], ss)
     phases[components == _OUTSIDE] = default_legend("phases")["outside"].id
     centre = canvas.owner[ss // 2 :: ss, ss // 2 :: ss][: components.shape[0], : components.shape[1]]
-    chondrules = np.where(components == _CHONDRULE, centre, 0).astype(np.uint32)
+    # At the seam of a chondrule the middle of a pixel may be an inclusion.
+    chondrules = np.where((components == _CHONDRULE) & (centre < FIRST_INCLUSION), centre, 0).astype(np.uint32)
     components[(components == _CHONDRULE) & (chondrules == 0)] = default_legend("components")["matrix"].id
     return phases, components, chondrules
 
@@ -140,7 +163,7 @@ def simulate_recipe(
         pixel_size_um=pixel_size_um,
         units=units,
     )
-    return SimulatedSection(section, phases, components, chondrules, canvas.kinds, recipe, detector)
+    return SimulatedSection(section, phases, components, chondrules, canvas.truths, recipe, detector)
 
 
 def simulate_section(

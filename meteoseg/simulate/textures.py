@@ -12,6 +12,9 @@ from meteoseg.simulate.materials import paint
 from meteoseg.simulate.noise import mixed_noise, smooth_noise, tessellate, upper_share
 from meteoseg.simulate.recipe import Recipe
 
+#: Share of the grains from which on a porphyritic chondrule is drawn as one of a single mineral.
+_ONE_MINERAL = 0.9
+
 Rng = np.random.Generator
 FloatField = NDArray[np.float32]
 ByteField = NDArray[np.uint8]
@@ -40,10 +43,14 @@ class Frame:
 
 @dataclass
 class Fill:
-    """What fills an object: material index and iron number (0-100) of each pixel."""
+    """What fills an object: material index and iron number (0-100) of each pixel.
+
+    `scale_um` is the width of what makes its texture (a grain, a bar and its gap, a lath), NaN where nothing does.
+    """
 
     material: ByteField
     iron: FloatField
+    scale_um: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -95,11 +102,13 @@ def porphyritic(rng: Rng, frame: Frame, melt: Melt, recipe: Recipe, *, pyroxene_
     points = frame.points + np.float32(rng.uniform(0.02, 0.15) * grain_um) * warp
     index, gap, n = tessellate(rng, points, grain_um, anisotropy=rng.uniform(1, 2.2))
     fill = _mesostasis(rng, frame, melt, recipe)
+    fill.scale_um = grain_um
     limit = np.quantile(gap[:: max(1, gap.size // 50_000)], melt.mesostasis_share)
     solid = (gap > limit).reshape(frame.shape)
     owner = index.reshape(frame.shape)
     chance = np.full(n, pyroxene_share)
-    if melt.type_1:
+    # A chondrule of pyroxene alone has no core of olivine.
+    if melt.type_1 and pyroxene_share < _ONE_MINERAL:
         seen, where = np.unique(index, return_index=True)
         chance[seen] = np.clip(pyroxene_share * 2 * frame.reach.ravel()[where] ** 1.5, 0, 1)
     is_pyroxene = (rng.random(n) < chance)[owner]
@@ -120,6 +129,7 @@ def barred(rng: Rng, frame: Frame, melt: Melt, recipe: Recipe) -> Fill:
     """Parallel olivine bars in mesostasis, one to three orientations, often with an olivine shell."""
     fill = _mesostasis(rng, frame, melt, recipe)
     period = float(np.clip(frame.radius_um * rng.uniform(0.05, 0.2), 5, 60))
+    fill.scale_um = period
     domain, _, n = tessellate(rng, frame.points, frame.radius_um * rng.uniform(1.0, 2.5))
     angle = rng.uniform(0, np.pi, n)[domain].reshape(frame.shape)
     bend = 0.25 * period * smooth_noise(rng, frame.shape, max(frame.radius_um / frame.px_um / 2, 2))
@@ -140,7 +150,9 @@ def radial(rng: Rng, frame: Frame, melt: Melt, recipe: Recipe) -> Fill:
     col = frame.col_um - start * np.cos(direction)
     angle, distance = np.arctan2(row, col), np.hypot(row, col)
     wobble = 0.6 * smooth_noise(rng, frame.shape, max(0.3 * frame.radius_um / frame.px_um, 2))
-    laths = np.cos(angle * rng.integers(40, 180) + wobble + 2 * np.log1p(distance / frame.radius_um))
+    n_laths = int(rng.integers(40, 180))
+    fill.scale_um = 2 * np.pi * frame.radius_um / n_laths
+    laths = np.cos(angle * n_laths + wobble + 2 * np.log1p(distance / frame.radius_um))
     solid = laths > rng.uniform(-0.75, -0.2)
     fill.material[solid] = paint("low-Ca pyroxene")
     fill.iron[solid] = melt.fs
@@ -197,6 +209,57 @@ TEXTURES: dict[str, Texture] = {
     "Al": aluminous,
     "metal": metallic,
 }
+
+#: What petrographers call the textures that are drawn.
+TEXTURE_NAMES = {
+    "PO": "porphyritic olivine",
+    "POP": "porphyritic olivine-pyroxene",
+    "PP": "porphyritic pyroxene",
+    "BO": "barred olivine",
+    "RP": "radial pyroxene",
+    "C": "cryptocrystalline",
+    "GOP": "granular",
+    "metal": "metallic",
+    "Al": "Al-rich",
+}
+#: Olivine and pyroxene are both in the name of a porphyritic chondrule unless one is this many times the other
+#: (Gooding & Keil 1981; FROM MEMORY, medium).
+_BOTH_NAMED = 10.0
+
+
+@dataclass(frozen=True)
+class ChondruleTruth:
+    """What a simulated chondrule is: kind, name of its texture, type I or II, Fa (mol%), width of its grains (um)."""
+
+    kind: str
+    texture: str
+    type: str
+    fa: float
+    scale_um: float
+
+
+def name_texture(code: str, fill: Fill, inside: NDArray[np.bool_]) -> str:
+    """Return the name of a texture; porphyritic ones are named after the minerals that were painted.
+
+    Parameters
+    ----------
+    code : key of `TEXTURES`.
+    inside : pixels of the chondrule.
+
+    Examples
+    --------
+    >>> fill = Fill(np.full((4, 5), paint("olivine"), np.uint8), np.zeros((4, 5), np.float32))
+    >>> name_texture("POP", fill, np.ones((4, 5), bool)), name_texture("BO", fill, np.ones((4, 5), bool))
+    ('porphyritic olivine', 'barred olivine')
+    """
+    if code not in ("PO", "POP", "PP"):
+        return TEXTURE_NAMES[code]
+    olivine, pyroxene = (
+        int(np.count_nonzero(inside & (fill.material == paint(name)))) for name in ("olivine", "low-Ca pyroxene")
+    )
+    if olivine > _BOTH_NAMED * pyroxene:
+        return TEXTURE_NAMES["PO"]
+    return TEXTURE_NAMES["PP" if pyroxene > _BOTH_NAMED * olivine else "POP"]
 
 
 def add_opaques(rng: Rng, frame: Frame, fill: Fill, melt: Melt, recipe: Recipe) -> None:

@@ -15,7 +15,7 @@ from meteoseg.simulate.section import SimulatedSection
 
 
 def write_example(simulated: SimulatedSection, out: Path) -> Path:
-    """Write maps to `out`, labels and recipe.json to `out`/truth, and the pixel size to `out`/section.toml.
+    """Write maps and section.toml (pixel size) to `out`; labels, chondrules.csv and recipe.json to `out`/truth.
 
     `out` is then both a SECTION for every command and a training example.
 
@@ -43,6 +43,8 @@ def write_example(simulated: SimulatedSection, out: Path) -> Path:
                     "PhysicalSizeYUnit": "µm", "axes": "YX", "Name": layer}  # fmt: skip
         label_path = out / "truth" / f"{layer}.ome.tif"
         tifffile.imwrite(label_path, np.ascontiguousarray(labels), ome=True, metadata=metadata, compression="zlib")
+    table = simulated.chondrule_table()
+    table.to_csv(out / "truth" / "chondrules.csv", index=False, float_format="%.6g")
     settings = {"recipe": asdict(simulated.recipe), "detector": asdict(simulated.detector)}
     (out / "truth" / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     write_legend_csv(out / "truth" / "legend.csv", default_legend("phases"), default_legend("components"))

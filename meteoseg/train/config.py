@@ -59,9 +59,9 @@ class DataConfig:
             )
         if self.holdout not in ("", "block"):
             raise UnknownNameError.of("holdout", self.holdout, ["block"])
-        _check_range("data", "fraction", self.fraction, 0.01, 0.9)
-        _check_range("data", "gap_px", self.gap_px, MIN_GAP_PX, 10_000)
-        _check_range("data", "focus_share", self.focus_share, 0, 1)
+        check_range("data", "fraction", self.fraction, 0.01, 0.9)
+        check_range("data", "gap_px", self.gap_px, MIN_GAP_PX, 10_000)
+        check_range("data", "focus_share", self.focus_share, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ class NetworkConfig:
         if self.encoder == FULL_RESOLUTION:
             if self.pretrained:
                 raise InputError(f'[network] encoder = "{FULL_RESOLUTION}" has no pretrained weights: leave them out.')
-            _check_range("network", "number of decoder_channels", len(self.decoder_channels), 2, MAX_LEVELS)
+            check_range("network", "number of decoder_channels", len(self.decoder_channels), 2, MAX_LEVELS)
 
 
 @dataclass(frozen=True)
-class OptimConfig:
-    """Steps, batches and learning rate (AdamW, one cycle with cosine decay).
+class RunConfig:
+    """Steps, batches and learning rate (AdamW, one cycle with cosine decay) of any training.
 
     `threads` is the number of processor threads, 0 = all; `workers` the processes that make batches. Where other
     programs run on the same cores, 1 thread is far quicker than several that wait for each other.
@@ -112,7 +112,6 @@ class OptimConfig:
 
     steps: int = 3000
     batch_size: int = 8
-    tile_px: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
@@ -120,19 +119,30 @@ class OptimConfig:
     workers: int = 0
     threads: int = 0
     validate_every: int = 250
-    validation_crops: int = 48
     checkpoint_every: int = 250
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every", "validation_crops", "checkpoint_every"):
-            _check_range("optim", name, getattr(self, name), 1, 10**9)
-        _check_range("optim", "workers", self.workers, 0, 64)
-        _check_range("optim", "threads", self.threads, 0, 1024)
-        _check_range("optim", "learning_rate", self.learning_rate, 1e-9, 10.0)
-        if self.tile_px < 32 or self.tile_px % 32:
-            raise InputError(f"[optim] tile_px is {self.tile_px}: give a multiple of 32.")
+        for name in ("steps", "batch_size", "validate_every", "checkpoint_every"):
+            check_range("optim", name, getattr(self, name), 1, 10**9)
+        check_range("optim", "workers", self.workers, 0, 64)
+        check_range("optim", "threads", self.threads, 0, 1024)
+        check_range("optim", "learning_rate", self.learning_rate, 1e-9, 10.0)
         if self.precision not in PRECISIONS:
             raise UnknownNameError.of("precision", self.precision, PRECISIONS)
+
+
+@dataclass(frozen=True)
+class OptimConfig(RunConfig):
+    """The run of a segmentation: also the side of its crops, and how many held-out crops are scored."""
+
+    tile_px: int = 256
+    validation_crops: int = 48
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("optim", "validation_crops", self.validation_crops, 1, 10**9)
+        if self.tile_px < 32 or self.tile_px % 32:
+            raise InputError(f"[optim] tile_px is {self.tile_px}: give a multiple of 32.")
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,7 @@ class AugmentConfig:
         if len(self.zoom) != 2 or not 0.1 <= self.zoom[0] <= self.zoom[1] <= 10:
             raise InputError(f"[augment] zoom is {list(self.zoom)}: give [smallest, largest] between 0.1 and 10.")
         for name, low, high in (("gain", 0, 1), ("gamma", 0, 0.5), ("noise", 0, 1), ("blur", 0, 1)):
-            _check_range("augment", name, getattr(self, name), low, high)
+            check_range("augment", name, getattr(self, name), low, high)
         for policy in self.channel_dropout:
             if policy not in POLICIES:
                 raise UnknownNameError.of("channel_dropout policy", policy, POLICIES)
@@ -195,7 +205,7 @@ class LossConfig:
     class_balance: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_range("loss", "class_balance", self.class_balance, 0, 1)
+        check_range("loss", "class_balance", self.class_balance, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -238,7 +248,7 @@ class TrainConfig:
         if not self.layers and not self.network.start:
             object.__setattr__(self, "layers", NETWORK_LAYERS)
         check_fusion(self.network.fusion, self.channels or CANONICAL_CHANNELS)
-        _check_range("top level", "um_per_px", self.um_per_px, 0, 1000)
+        check_range("top level", "um_per_px", self.um_per_px, 0, 1000)
 
     @property
     def canonical(self) -> bool:
@@ -247,16 +257,20 @@ class TrainConfig:
 
     def to_toml(self) -> str:
         """Return the settings as TOML text that `read_config` reads back."""
-        values = asdict(self)
-        tables = {key: value for key, value in values.items() if isinstance(value, dict)}
-        lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if key not in tables]
-        for table, entries in tables.items():
-            lines += ["", f"[{table}]"]
-            lines += [f"{key} = {json.dumps(v)}" for key, v in entries.items() if not isinstance(v, dict)]
-            for key, nested in entries.items():
-                if isinstance(nested, dict):
-                    lines += ["", f"[{table}.{key}]", *(f"{k} = {json.dumps(v)}" for k, v in nested.items())]
-        return "\n".join(lines) + "\n"
+        return settings_to_toml(asdict(self))
+
+
+def settings_to_toml(values: Mapping[str, Any]) -> str:
+    """Return settings as TOML text: values first, then a table per dictionary, and tables within those."""
+    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if key not in tables]
+    for table, entries in tables.items():
+        lines += ["", f"[{table}]"]
+        lines += [f"{key} = {json.dumps(v)}" for key, v in entries.items() if not isinstance(v, dict)]
+        for key, nested in entries.items():
+            if isinstance(nested, dict):
+                lines += ["", f"[{table}.{key}]", *(f"{k} = {json.dumps(v)}" for k, v in nested.items())]
+    return "\n".join(lines) + "\n"
 
 
 def read_config(path: str | Path) -> TrainConfig:
@@ -268,13 +282,8 @@ def read_config(path: str | Path) -> TrainConfig:
     UnknownNameError : an unknown key (the message names the closest known one).
     """
     path = Path(path)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"Training configuration {path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"Training configuration {path} is not valid TOML: {error}.") from error
-    config = _build(TrainConfig, data, "the configuration")
+    data = read_settings(path)
+    config = build_settings(TrainConfig, data, "the configuration")
     folder = path.resolve().parent
     sections, validation, focus = (
         tuple(str(folder / pattern) for pattern in patterns)
@@ -284,14 +293,35 @@ def read_config(path: str | Path) -> TrainConfig:
     return replace(config, data=globs, network=_with_start_path(config.network, folder))
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read the TOML file of a training as it is.
+
+    Raises
+    ------
+    InputError : no such file, or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"Training configuration {path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"Training configuration {path} is not valid TOML: {error}.") from error
+
+
 def _with_start_path(network: NetworkConfig, folder: Path) -> NetworkConfig:
     """Take the path of a start model relative to `folder`; names of shipped models stay."""
     start = network.start
     return network if not start or start in shipped_models() else replace(network, start=str(folder / start))
 
 
-def _build(kind: type[_Settings], data: Mapping[str, Any], where: str) -> _Settings:
-    """Fill the dataclass `kind` from a TOML table, converting arrays to tuples and tables to dataclasses."""
+def build_settings(kind: type[_Settings], data: Mapping[str, Any], where: str) -> _Settings:
+    """Fill the dataclass `kind` from a TOML table, converting arrays to tuples and tables to dataclasses.
+
+    Raises
+    ------
+    InputError : a value of the wrong type.
+    UnknownNameError : an unknown key; the message names the closest known one.
+    """
     hints = get_type_hints(kind)
     known = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]
     values: dict[str, Any] = {}
@@ -305,7 +335,7 @@ def _build(kind: type[_Settings], data: Mapping[str, Any], where: str) -> _Setti
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """Check one TOML value against a type annotation."""
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
-        return _build(hint, value, where)
+        return build_settings(hint, value, where)
     if get_origin(hint) is tuple and isinstance(value, list):
         return tuple(_convert(get_args(hint)[0], entry, where) for entry in value)
     if get_origin(hint) is Mapping and isinstance(value, dict):
@@ -318,6 +348,12 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     raise InputError(f"The value {value!r} of {where} is not possible: give {wanted}.")
 
 
-def _check_range(table: str, name: str, value: float, low: float, high: float) -> None:
+def check_range(table: str, name: str, value: float, low: float, high: float) -> None:
+    """Check a number of a configuration.
+
+    Raises
+    ------
+    InputError : it is not between `low` and `high`.
+    """
     if not low <= value <= high:
         raise InputError(f"[{table}] {name} is {value}: give a number between {low:g} and {high:g}.")

@@ -36,6 +36,7 @@ __all__ = [
     "crop_shares",
     "distance_target",
     "find_examples",
+    "input_reader",
     "load_example",
     "load_split",
     "make_example",
@@ -226,7 +227,7 @@ def _read_image(
     section: Section, config: TrainConfig, grid: Regrid, window: Window
 ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
     """Read normalised channels (H, W, C) of `window` on `grid`, band by band, and which the section has."""
-    read, names = _reader(section, config)
+    read, names = input_reader(section, config.channels)
     image = np.empty((*window.shape, len(names)), np.float16)
     for row in range(window.row, window.row_end, _BAND_ROWS):
         outer = Window(row, window.col, min(_BAND_ROWS, window.row_end - row), window.width)
@@ -236,13 +237,18 @@ def _read_image(
     return image, present
 
 
-def _reader(section: Section, config: TrainConfig) -> tuple[Read, tuple[str, ...]]:
-    """Return the function that reads normalised input on the section's own grid, and the input planes."""
-    if config.canonical:
+def input_reader(section: Section, channels: Sequence[str]) -> tuple[Read, tuple[str, ...]]:
+    """Return the function that reads normalised input on the section's own grid, and the input planes.
+
+    Parameters
+    ----------
+    channels : channel expressions; none: the canonical list, `ABSENT` where the section lacks one.
+    """
+    if not channels:
         known = [name for name in CANONICAL_CHANNELS if name in section.channels]
         fitted = fit_normalisation(section, known)
         return (lambda window: canonical_input(section, fitted, window, CANONICAL_CHANNELS)), CANONICAL_CHANNELS
-    stack = section.select(config.channels)
+    stack = section.select(channels)
     fitted = fit_normalisation(stack)
     return (lambda window: fitted.apply(stack.read(window))), stack.names
 

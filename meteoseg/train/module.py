@@ -6,19 +6,19 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from meteoseg.models import Network, NetworkCard
-from meteoseg.train.config import OptimConfig
+from meteoseg.train.config import OptimConfig, RunConfig
 from meteoseg.train.losses import NetworkLoss
+from meteoseg.train.running import ScoredModule
 
 _IGNORE = 255
 _DISTANCE_STEPS = 254
@@ -26,19 +26,40 @@ _DISTANCE_STEPS = 254
 VALIDATION_SETS = ("val", "val_subset")
 
 
-class TrainingModule(pl.LightningModule):
+def running_mean(network: nn.Module, steps: int) -> AveragedModel:
+    """Make a running mean of the weights of a network that is trained for `steps`."""
+    # The mean reaches over a twentieth of the run: long enough to be calm, short enough to forget.
+    decay = max(0.0, 1 - 1 / max(1.0, min(1000.0, steps / 20)))
+    mean = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=mean, use_buffers=True)
+
+
+def adamw_one_cycle(network: nn.Module, optim: RunConfig) -> dict[str, Any]:
+    """Make AdamW with a linear start over a twentieth of the steps and a cosine decay to 1 %, for Lightning."""
+    steps = optim.steps
+    rise = max(1, min(200, steps // 20))
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learning, lr=optim.learning_rate, weight_decay=optim.weight_decay)
+    return {
+        "optimizer": optimiser,
+        "lr_scheduler": {"scheduler": LambdaLR(optimiser, factor), "interval": "step"},
+    }
+
+
+class TrainingModule(ScoredModule):
     """A network, its loss, and a running mean of its weights (the weights that are scored and saved)."""
 
     def __init__(self, network: Network, loss: NetworkLoss, optim: OptimConfig) -> None:
         super().__init__()
         self.network, self.loss, self.optim = network, loss, optim
-        # The mean reaches over a twentieth of the run: long enough to be calm, short enough to forget.
-        decay = max(0.0, 1 - 1 / max(1.0, min(1000.0, optim.steps / 20)))
-        mean = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        self.ema = AveragedModel(network, multi_avg_fn=mean, use_buffers=True)
+        self.ema = running_mean(network, optim.steps)
         self.scores: dict[str, Scores] = {}
-        self.scored_step = -1
-        self.results: dict[str, float] = {}
 
     @property
     def averaged(self) -> Network:
@@ -55,22 +76,8 @@ class TrainingModule(pl.LightningModule):
         self.ema.update_parameters(self.network)
 
     def configure_optimizers(self) -> Any:
-        """Make AdamW with a linear start over a twentieth of the steps and a cosine decay to 1 %."""
-        steps = self.optim.steps
-        rise = max(1, min(200, steps // 20))
-
-        def factor(step: int) -> float:
-            if step < rise:
-                return (step + 1) / rise
-            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-        optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=self.optim.learning_rate, weight_decay=self.optim.weight_decay
-        )
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": LambdaLR(optimiser, factor), "interval": "step"},
-        }
+        """Make AdamW with a linear start and a cosine decay."""
+        return adamw_one_cycle(self.network, self.optim)
 
     def on_validation_epoch_start(self) -> None:
         """Start the scores anew."""

@@ -1,12 +1,16 @@
 """The simulator: exact truth, physics of the maps, repeatability, refusals."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from meteoseg.errors import ChannelError, MeteosegError, OutputExistsError, PixelSizeError, UnknownNameError
 from meteoseg.legend import default_legend
 from meteoseg.mineraldata import mineral
 from meteoseg.simulate import (
+    TEXTURE_NAMES,
     Detector,
     make_recipe,
     simulate_recipe,
@@ -223,3 +227,27 @@ def test_rows_out_of_place_leave_the_mean_and_break_edges() -> None:
         edges.append((mg > mg.max() / 2).argmax(axis=1))
     assert edges[0].std() == 0
     assert 0.3 < edges[1].std() < 1.5
+
+
+def test_truth_table_names_the_texture_of_every_chondrule(tmp_path) -> None:
+    simulated = simulate_section("LL", size_mm=(3.0, 2.0), pixel_size_um=10, seed=4, channels=["Fe"])
+    write_example(simulated, tmp_path / "s")
+    table = pd.read_csv(tmp_path / "s" / "truth" / "chondrules.csv", keep_default_na=False)
+    assert table["id"].tolist() == [int(number) for number in np.unique(simulated.chondrules) if number]
+    assert set(table["texture"]) <= set(TEXTURE_NAMES.values())
+    assert set(table["type"]) <= {"I", "II", ""}
+    grainy = table["texture"].str.startswith(("porphyritic", "barred", "radial", "granular"))
+    assert (table["scale_um"] != "").tolist() == (grainy | (table["texture"] == "Al-rich")).tolist()
+
+
+@pytest.mark.parametrize("code", ["PO", "POP", "PP", "BO", "RP", "C", "GOP", "metal", "Al"])
+def test_every_texture_can_be_drawn_alone(code: str) -> None:
+    recipe = make_recipe("LL")
+    recipe = replace(recipe, rules=replace(recipe.rules, textures={code: 1.0}))
+    simulated = simulate_recipe(recipe, Detector(), shape=(96, 128), pixel_size_um=16, seed=2, channels=["Fe"])
+    drawn = simulated.chondrule_table()["texture"]
+    wanted = (
+        {"porphyritic olivine-pyroxene", TEXTURE_NAMES[code]} if code in ("PO", "PP", "POP") else {TEXTURE_NAMES[code]}
+    )
+    assert drawn.isin(wanted).mean() > 0.6
+    assert drawn.eq(TEXTURE_NAMES[code]).any()

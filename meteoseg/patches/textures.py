@@ -1,0 +1,257 @@
+"""Textures of the chondrules of a result folder: labels in its table of objects, counts, types I and II."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meteoseg._version import __version__
+from meteoseg.errors import InputError
+from meteoseg.io import read_labels
+from meteoseg.measure import (
+    CHONDRULES_CSV,
+    GRAINS_CSV,
+    LABEL_FILES,
+    RUN_JSON,
+    TEXTURE_COLUMNS,
+    TEXTURES_CSV,
+    read_run,
+    result_folders,
+    write_json,
+)
+from meteoseg.patches.card import UNCLASSIFIED, PatchCard
+from meteoseg.patches.dataset import TABLE
+from meteoseg.patches.model import PatchModel, label_table, network_logits, softmax
+from meteoseg.patches.objects import object_crops
+from meteoseg.provenance import now
+from meteoseg.reopening import reopen_section
+from meteoseg.section import Section
+
+#: Columns of textures.csv.
+COUNT_COLUMNS = ("texture", "n", "pct", "ci_low_pct", "ci_high_pct", "n_type_I", "n_type_II")
+_Z95 = 1.959964
+
+
+def classify_results(
+    path: Path,
+    model: PatchModel,
+    *,
+    maps: Path | None = None,
+    top: int = 3,
+    min_probability: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Label the chondrules of a result folder, or of all that a folder holds; see `classify_result`.
+
+    With several, ``textures.csv`` of all sections is written beside them.
+
+    Returns
+    -------
+    The counts of each section by name.
+
+    Raises
+    ------
+    InputError : maps that cannot be opened again, no chondrules, or `maps` with several result folders.
+    """
+    folders = result_folders(path)
+    if maps is not None and len(folders) > 1:
+        raise InputError("--maps goes with one result folder.")
+    options: dict[str, Any] = {"maps": maps, "top": top, "min_probability": min_probability, "progress": progress}
+    counts = {folder.name: classify_result(folder, model, **options) for folder in folders}
+    if path not in folders:
+        parts = [table.assign(section=name) for name, table in counts.items()]
+        joined = pd.concat(parts, ignore_index=True)[["section", *COUNT_COLUMNS]]
+        joined.to_csv(path / TEXTURES_CSV, index=False)
+    return counts
+
+
+def classify_result(
+    folder: Path,
+    model: PatchModel,
+    *,
+    maps: Path | None = None,
+    top: int = 3,
+    min_probability: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Label the chondrules of one result folder.
+
+    Written are the columns of `TEXTURE_COLUMNS` into chondrules.csv, the best classes of each object into patches.csv,
+    their counts into textures.csv, and the model into run.json.
+
+    Parameters
+    ----------
+    maps : folder in which the maps lie now; None: where they were.
+
+    Returns
+    -------
+    The counts, see `count_textures`.
+
+    Raises
+    ------
+    InputError : maps that cannot be opened again, or no chondrules.
+    """
+    chondrules, labels = folder / CHONDRULES_CSV, folder / LABEL_FILES["chondrules"]
+    for needed in (chondrules, labels, folder / RUN_JSON):
+        if not needed.is_file():
+            raise InputError(f"{needed} does not exist: give a result folder that meteoseg segment wrote.")
+    run = read_run(folder)
+    try:
+        section = reopen_section(run, maps)
+    except InputError as error:
+        raise InputError(
+            f"Textures need the maps of {folder}, and {error}: say where they lie with --maps DIR, or segment again."
+        ) from error
+    found = classify_objects(
+        section, read_labels(labels), model, top=top, min_probability=min_probability, progress=progress
+    )
+    table = pd.read_csv(chondrules)
+    table = with_textures(table, found, types_of(folder))
+    counts = count_textures(table, model.card.classes)
+    _replace(found.rename(columns={"label": "texture"}), folder / TABLE)
+    _replace(counts, folder / TEXTURES_CSV)
+    _replace(table, chondrules)
+    write_json(folder / RUN_JSON, run | {"textures": _facts(model, min_probability)})
+    return counts
+
+
+def classify_objects(
+    section: Section,
+    labels: NDArray[Any],
+    model: PatchModel,
+    *,
+    top: int = 3,
+    min_probability: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Label every object of a label image (H, W).
+
+    Returns
+    -------
+    A row per object by rising id: `id`, then the columns of `model.label_table`. Objects that are too small for the
+    network are unclassified, without a probability.
+    """
+    _check_for_objects(model.card)
+    numbers, crop = object_crops(section, labels, model.card.crops)
+    size, network = model.batch_size, model.file.network
+    logits = network_logits(network, crop, len(numbers), batch_size=size, progress=progress)
+    every = np.unique(labels)
+    every = every[every != 0].astype(np.int64)
+    shares = np.full((len(every), len(model.card.classes)), np.nan, np.float32)
+    shares[np.searchsorted(every, numbers)] = softmax(logits, model.card.temperature)
+    table = label_table(shares, model.card, top=top, min_probability=min_probability)
+    table.insert(0, "id", every)
+    return table
+
+
+def _check_for_objects(card: PatchCard) -> None:
+    if card.normalisation != "section":
+        raise InputError(
+            f"Model '{card.name}' was trained on whole images, not on objects of sections: train one with "
+            "[data] sections."
+        )
+
+
+def with_textures(table: pd.DataFrame, found: pd.DataFrame, types: Mapping[int, str] | None) -> pd.DataFrame:
+    """Return chondrules.csv with the columns `TEXTURE_COLUMNS`, in place of earlier ones.
+
+    Parameters
+    ----------
+    found : as `classify_objects` returns it; types : I or II by object id, None without mineral chemistry.
+    """
+    table = table.drop(columns=[name for name in TEXTURE_COLUMNS if name in table])
+    by_id = found.set_index("id")
+    label = table["id"].map(by_id["label"]).fillna(UNCLASSIFIED)
+    table = table.assign(texture=label, texture_probability=table["id"].map(by_id["probability"]))
+    table["type"] = [(types or {}).get(int(number), "") for number in table["id"]]
+    return table
+
+
+def types_of(folder: Path) -> dict[int, str] | None:
+    """Return type I or II of the chondrules whose grains were measured; None where grains.csv lacks.
+
+    The mean Fa of olivine decides, over the pixels of all its grains; without olivine the mean Fs of low-Ca pyroxene.
+    """
+    path = folder / GRAINS_CSV
+    if not path.is_file():
+        return None
+    grains = pd.read_csv(path)
+    boundary = float(texture_rules()["type"]["boundary_mol_pct"])
+    types: dict[int, str] = {}
+    for phase, quantity in (("low-Ca pyroxene", "Fs"), ("olivine", "Fa")):
+        own = grains[(grains["phase"] == phase) & (grains["quantity"] == quantity) & (grains["chondrule"] > 0)]
+        weighted = (own["value"] * own["n_px"]).groupby(own["chondrule"]).sum()
+        means = weighted / own.groupby("chondrule")["n_px"].sum()
+        types |= {int(str(number)): "I" if mean < boundary else "II" for number, mean in means.items()}
+    return types
+
+
+@cache
+def texture_rules() -> Mapping[str, Any]:
+    """Load rules/textures.toml."""
+    return tomllib.loads(resources.files("meteoseg").joinpath("rules/textures.toml").read_text(encoding="utf-8"))
+
+
+def count_textures(chondrules: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Count chondrules by texture.
+
+    Returns
+    -------
+    Columns `COUNT_COLUMNS`, a row per class, most frequent first, and one of the unclassified. `pct` is of those with a
+    class, its 95 % interval after Wilson (1927, doi 10.1080/01621459.1927.10502953).
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"texture": ["a", "a", "b", "unclassified"], "type": ["I", "II", "", ""]})
+    >>> count_textures(table, ["a", "b"])[["texture", "n", "pct", "n_type_I"]].values.tolist()
+    [['a', 2, 66.67, 1], ['b', 1, 33.33, 0], ['unclassified', 1, nan, 0]]
+    """
+    n_classified = int((chondrules["texture"] != UNCLASSIFIED).sum())
+    rows = []
+    for name in [*classes, UNCLASSIFIED]:
+        own = chondrules[chondrules["texture"] == name]
+        low, high = _wilson(len(own), n_classified) if name != UNCLASSIFIED else (np.nan, np.nan)
+        pct = 100 * len(own) / n_classified if n_classified and name != UNCLASSIFIED else np.nan
+        n_types = [int((own["type"] == kind).sum()) for kind in ("I", "II")]
+        rows.append((name, len(own), round(pct, 2), round(low, 2), round(high, 2), *n_types))
+    table = pd.DataFrame(rows, columns=list(COUNT_COLUMNS))
+    known, rest = table.iloc[:-1], table.iloc[-1:]
+    return pd.concat([known.sort_values("n", ascending=False, kind="stable"), rest], ignore_index=True)
+
+
+def _wilson(count: int, total: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share, in percent; NaN of nothing."""
+    if not total:
+        return np.nan, np.nan
+    share, square = count / total, _Z95**2
+    centre = (share + square / (2 * total)) / (1 + square / total)
+    half = _Z95 / (1 + square / total) * np.sqrt(share * (1 - share) / total + square / (4 * total**2))
+    return float(100 * max(0.0, centre - half)), float(100 * min(1.0, centre + half))
+
+
+def _replace(table: pd.DataFrame, path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    table.to_csv(temporary, index=False)
+    temporary.replace(path)
+
+
+def _facts(model: PatchModel, min_probability: float | None) -> dict[str, Any]:
+    card = model.card
+    return {
+        "when": now(),
+        "meteoseg": __version__,
+        "model": card.name,
+        "model_sha256": model.sha256,
+        "temperature": card.temperature,
+        "min_probability": card.min_probability if min_probability is None else min_probability,
+        "min_diameter_px": card.min_diameter_px,
+        "device": str(next(model.file.network.parameters()).device),
+    }

@@ -98,7 +98,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
         axes[0, column].set_ylim(bottom=0)
         if kind == "pixels":
             axes[0, column].set(xscale="log", yscale="log")
-            axes[0, column].set_ylim(1, None)
+            axes[0, column].set_ylim(0.5, None)
             axes[1, column].set_xscale("log")
     axes[0, 0].legend(frameon=False)
     axes[0, 0].set_ylabel("seconds")

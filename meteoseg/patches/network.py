@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
@@ -64,6 +63,9 @@ class PatchNetwork(nn.Module):
 def _encoder(card: PatchCard, planes: int, *, pretrained: bool) -> nn.Module:
     if card.encoder == FULL_RESOLUTION:
         return FullResolutionEncoder(planes, card.widths)
+    # Loaded only where it is needed: it takes seconds and 150 MB.
+    import segmentation_models_pytorch as smp
+
     weights = pretrained_weights(card.encoder) if pretrained else None
     try:
         found: nn.Module = smp.encoders.get_encoder(card.encoder, in_channels=planes, depth=_SMP_DEPTH, weights=weights)

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from meteoseg.certainty import mean_shares
 from meteoseg.errors import InputError
 from meteoseg.patches.card import UNCLASSIFIED, PatchCard
 from meteoseg.patches.dataset import PatchSet
@@ -62,7 +63,7 @@ class PatchModel:
         self, patches: PatchSet, *, progress: Callable[[int, int], None] | None = None
     ) -> NDArray[np.float32]:
         """Return calibrated probabilities (N, K) of images, in the order of `card.classes`; see `logits`."""
-        return softmax(self.logits(patches, progress=progress), self.card.temperature)
+        return mean_shares([self.logits(patches, progress=progress)], self.card.temperature)
 
 
 def load_patch_model(name_or_path: str | Path, device: str | torch.device | None = None) -> PatchModel:
@@ -92,12 +93,6 @@ def network_logits(
             if progress is not None:
                 progress(stop, count)
     return out
-
-
-def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
-    """Return the probabilities (N, K) of logits (N, K) divided by a temperature."""
-    shares = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
 
 
 def classify_patches(

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg._version import __version__
+from meteoseg.certainty import mean_shares
 from meteoseg.errors import InputError
 from meteoseg.io import read_labels
 from meteoseg.measure import (
@@ -29,7 +30,7 @@ from meteoseg.measure import (
 )
 from meteoseg.patches.card import UNCLASSIFIED, PatchCard
 from meteoseg.patches.dataset import TABLE
-from meteoseg.patches.model import PatchModel, label_table, network_logits, softmax
+from meteoseg.patches.model import PatchModel, label_table, network_logits
 from meteoseg.patches.objects import object_crops
 from meteoseg.provenance import now
 from meteoseg.reopening import reopen_section
@@ -146,7 +147,7 @@ def classify_objects(
     every = np.unique(labels)
     every = every[every != 0].astype(np.int64)
     shares = np.full((len(every), len(model.card.classes)), np.nan, np.float32)
-    shares[np.searchsorted(every, numbers)] = softmax(logits, model.card.temperature)
+    shares[np.searchsorted(every, numbers)] = mean_shares([logits], model.card.temperature)
     table = label_table(shares, model.card, top=top, min_probability=min_probability)
     table.insert(0, "id", every)
     return table

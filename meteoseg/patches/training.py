@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from meteoseg.certainty import LOST_BY_LEAD, LOST_BY_PROBABILITY, fit_temperature, threshold
+from meteoseg.certainty import LOST_BY_LEAD, LOST_BY_PROBABILITY, fit_temperature, mean_shares, threshold
 from meteoseg.elements import CANONICAL_CHANNELS
 from meteoseg.errors import InputError, OutputExistsError
 from meteoseg.modelfiles import MODEL_FILE
@@ -21,7 +21,7 @@ from meteoseg.patches.batches import Labelled, OrderedBatches, TrainingBatches
 from meteoseg.patches.card import CropPlan, PatchCard
 from meteoseg.patches.config import PatchConfig, read_patch_config
 from meteoseg.patches.dataset import PatchSet, join, read_patch_set
-from meteoseg.patches.model import label_table, network_logits, softmax
+from meteoseg.patches.model import label_table, network_logits
 from meteoseg.patches.module import SCORES, PatchModule
 from meteoseg.patches.network import (
     PatchFile,
@@ -274,7 +274,7 @@ def _finish(
     """Calibrate on the held-out images and write the model, its card and the tables."""
     logits, truth = scored.logits, scored.truth
     temperature = fit_temperature([logits], truth)
-    shares = softmax(logits, temperature)
+    shares = mean_shares([logits], temperature)
     least = _least(shares, shares.argmax(axis=1) == truth)
     held = set() if config.data.folds else {str(name) for name in scored.patches.groups}
     groups = sorted({str(name) for name in data.patches.groups} - held)
@@ -318,16 +318,16 @@ def _stated(config: PatchConfig) -> str:
 def _scores(scored: _Scored, names: Sequence[str], seed: int) -> dict[str, float]:
     """Score held-out images; temperature and threshold of each half of the groups are those of the other half."""
     halves = scored.halves(seed)
-    shares = softmax(scored.logits)
+    shares = mean_shares([scored.logits])
     plain = summary_scores(shares, scored.truth, names)
     least = np.zeros(len(scored.truth))
     for judged in halves:
         fitted = ~judged if len(halves) > 1 else judged
         temperature = fit_temperature([scored.logits[fitted]], scored.truth[fitted])
-        known = softmax(scored.logits[fitted], temperature)
+        known = mean_shares([scored.logits[fitted]], temperature)
         right = known.argmax(axis=1) == scored.truth[fitted]
         least[judged] = _least(known, right)
-        shares[judged] = softmax(scored.logits[judged], temperature)
+        shares[judged] = mean_shares([scored.logits[judged]], temperature)
     right = shares.argmax(axis=1) == scored.truth
     unsure = shares.max(axis=1) < least
     out = summary_scores(shares, scored.truth, names) | {"ece_uncalibrated": plain["ece"]}

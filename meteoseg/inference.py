@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -176,43 +177,46 @@ class Runner:
         """Whether a network is averaged over the flips and rotations of each window."""
         return card.um_per_px is not None if self.tta is None else self.tta
 
-    def tiles(self, network: Network, grid: Regrid) -> Iterator[tuple[Window, dict[str, Tensor]]]:
+    def tiles(self, network: Network, grid: Regrid) -> Generator[tuple[Window, dict[str, Tensor]], None, None]:
         """Yield windows of the network's grid with {layer: logits (K, h, w)}, every pixel once, top to bottom."""
         card = network.card
         read = self.inputs.reader(card, grid)
-        for window, logits in predict_tiles(
-            network, read, grid.target, tta=self.averages(card), progress=self.progress
-        ):
-            yield window, dict(zip(card.widths, torch.split(logits, list(card.widths.values())), strict=True))
+        found = predict_tiles(network, read, grid.target, tta=self.averages(card), progress=self.progress)
+        with closing(found) as windows:
+            for window, logits in windows:
+                yield window, dict(zip(card.widths, torch.split(logits, list(card.widths.values())), strict=True))
 
     def probabilities(self, network: Network, grid: Regrid) -> dict[str, NDArray[np.float16]]:
         """Return {layer: (K, H, W) calibrated probabilities} of the network's whole grid in half precision."""
         out = {layer: np.zeros((width, *grid.target), np.float16) for layer, width in network.card.widths.items()}
-        for window, layers in self.tiles(network, grid):
-            for layer, logits in layers.items():
-                values = logits.float()
-                share = values.sigmoid() if layer == "distance" else self._softmax(network.card, layer, values)
-                out[layer][:, *window.slices] = share.numpy()
+        with closing(self.tiles(network, grid)) as tiles:
+            for window, layers in tiles:
+                for layer, logits in layers.items():
+                    values = logits.float()
+                    share = values.sigmoid() if layer == "distance" else self._softmax(network.card, layer, values)
+                    out[layer][:, *window.slices] = share.numpy()
         return out
 
     def best(
         self, network: Network, grid: Regrid, layer: str, *, excluded: Sequence[int] = (), merged: Mapping[int, int]
-    ) -> Iterator[tuple[Window, NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]]:
+    ) -> Generator[tuple[Window, NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]], None, None]:
         """Yield windows of the network's grid with the best class of a layer, its probability and its lead, (h, w).
 
         See `best_of_logits`.
         """
         temperature = self.temperature(network.card, layer)
-        for window, layers in self.tiles(network, grid):
-            found = best_of_logits(layers[layer], temperature, excluded=excluded, merged=merged)
-            yield window, *found
+        with closing(self.tiles(network, grid)) as tiles:
+            for window, layers in tiles:
+                found = best_of_logits(layers[layer], temperature, excluded=excluded, merged=merged)
+                yield window, *found
 
     def share(
         self, network: Network, grid: Regrid, layer: str, plane: int
-    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    ) -> Generator[tuple[Window, NDArray[np.float32]], None, None]:
         """Yield windows of the network's grid with the probability of one class of a layer (h, W)."""
-        for window, layers in self.tiles(network, grid):
-            yield window, self._softmax(network.card, layer, layers[layer].float())[plane].numpy()
+        with closing(self.tiles(network, grid)) as tiles:
+            for window, layers in tiles:
+                yield window, self._softmax(network.card, layer, layers[layer].float())[plane].numpy()
 
     def _softmax(self, card: NetworkCard, layer: str, logits: Tensor) -> Tensor:
         return torch.softmax(logits / self.temperature(card, layer), dim=0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import pairwise
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -35,8 +37,10 @@ def predict_tiles(
     margin_px: int | None = None,
     tta: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[Window, Tensor]]:
+) -> Generator[tuple[Window, Tensor], None, None]:
     """Yield the logits of a section tile by tile, row after row of tiles, every pixel once.
+
+    Reading ends when the generator is closed, or when something is raised in it.
 
     Parameters
     ----------
@@ -65,16 +69,17 @@ def predict_tiles(
     plan = plan_tiles(shape, tile_px, margin_px, tile_rows_px=rows_px)
     done, total = 0, sum(len(row) for row in plan)
     lean: nn.Module | None = None
-    for tiles, parts in _bands(read, plan, n_planes, shape[1], dtype):
-        if lean is None:
-            lean = folded(network, parts[0][:, 0, 0] != ABSENT, dtype)
-        for tile in tiles:
-            image = torch.cat([part[:, :, tile.outer.col : tile.outer.col_end] for part in parts], dim=1)
-            logits = _logits(lean, image[None].to(device), tta=tta)[0]
-            done += 1
-            if progress is not None:
-                progress(done, total)
-            yield tile.inner, logits[:, *tile.kept].detach().cpu()
+    with closing(_bands(read, plan, n_planes, shape[1], dtype)) as bands:
+        for tiles, parts in bands:
+            if lean is None:
+                lean = folded(network, parts[0][:, 0, 0] != ABSENT, dtype)
+            for tile in tiles:
+                image = torch.cat([part[:, :, tile.outer.col : tile.outer.col_end] for part in parts], dim=1)
+                logits = _logits(lean, image[None].to(device), tta=tta)[0]
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+                yield tile.inner, logits[:, *tile.kept].detach().cpu()
 
 
 def predict_windows(network: Network, images: Sequence[NDArray[np.float32]], *, tta: bool = False) -> NDArray[Any]:
@@ -100,19 +105,22 @@ def _tile_rows(tile_px: int, margin_px: int, *, bytes_per_row: int) -> int:
 
 def _bands(
     read: Read, plan: Sequence[Sequence[Tile]], n_planes: int, width: int, dtype: torch.dtype
-) -> Iterator[tuple[Sequence[Tile], list[Tensor]]]:
+) -> Generator[tuple[Sequence[Tile], list[Tensor]], None, None]:
     """Yield rows of tiles with their channels in parts (C, rows, width), one above the other.
 
     The rows below are read meanwhile; those that two rows of tiles share are read once.
     """
     spans = [(row[0].outer.row, row[0].outer.row_end) for row in plan]
     shared = [max(0, upper[1] - lower[0]) for upper, lower in pairwise(spans)] + [0]
+    stopped = Event()
 
     def fetch(index: int) -> Tensor:
         start = spans[index][0] + (shared[index - 1] if index else 0)
         window = Window(start, 0, spans[index][1] - start, width)
         out = torch.empty((n_planes, *window.shape), dtype=dtype)
         for plane, values in zip(out, read(window), strict=True):
+            if stopped.is_set():
+                break
             if isinstance(values, float):
                 plane.fill_(values)
             else:
@@ -120,7 +128,8 @@ def _bands(
         return out
 
     parts: list[Tensor] = []
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
+    reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+    try:
         coming = reader.submit(fetch, 0)
         for index, tiles in enumerate(plan):
             parts.append(coming.result())
@@ -128,6 +137,9 @@ def _bands(
                 coming = reader.submit(fetch, index + 1)
             yield tiles, parts
             parts = _lowest(parts, shared[index])
+    finally:
+        stopped.set()
+        reader.shutdown(cancel_futures=True)
 
 
 def _lowest(parts: list[Tensor], rows: int) -> list[Tensor]:

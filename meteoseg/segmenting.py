@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,8 +85,8 @@ class Segmenter:
         coarse: CoarseMaps = {}
         if self.phase_maker is not None or "phases" in networks:
             labels.phases = phases = self.scratch.array("phases", np.uint8)
-            with self.step("phases"):
-                for window, found in self._phases(networks.get("phases"), coarse, labels):
+            with self.step("phases"), closing(self._phases(networks.get("phases"), coarse, labels)) as windows:
+                for window, found in windows:
                     phases[window.slices] = np.where(labels.inside[window.slices], found, 0)
         if "components" in networks:
             with self.step("components"):
@@ -126,7 +126,7 @@ class Segmenter:
 
     def _phases(
         self, network: Network | None, coarse: CoarseMaps, labels: LabelImages
-    ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+    ) -> Generator[tuple[Window, NDArray[np.uint8]], None, None]:
         """Yield windows of the section's own grid with their phase ids."""
         if self.phase_maker is not None:
             yield from self._chemical_phases(self.phase_maker, network, coarse, labels)
@@ -135,29 +135,31 @@ class Segmenter:
             ids = np.array([default_legend("phases")[name].id for name in classes], np.uint8)
             least, least_lead = self.runner.thresholds(network.card, "phases")
             keep = self._keeper("phases", self.runner.calibration(network.card, "phases"), labels)
-            for window, best, top, lead in self._best_phases(network, coarse, labels):
-                keep(window, top, labels.inside[window.slices])
-                unsure = (top < least) | (lead < least_lead)
-                yield window, np.where(unsure, default_legend("phases")[UNCLASSIFIED].id, ids[best])
+            with closing(self._best_phases(network, coarse, labels)) as windows:
+                for window, best, top, lead in windows:
+                    keep(window, top, labels.inside[window.slices])
+                    unsure = (top < least) | (lead < least_lead)
+                    yield window, np.where(unsure, default_legend("phases")[UNCLASSIFIED].id, ids[best])
 
     def _chemical_phases(
         self, maker: PhaseMaker, network: Network | None, coarse: CoarseMaps, labels: LabelImages
-    ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+    ) -> Generator[tuple[Window, NDArray[np.uint8]], None, None]:
         """Yield windows with their phase ids from the chemistry; keep probabilities and mixtures where asked for."""
         labels.notes.extend(maker.notes)
         keep = self._keeper("phases", None, labels)
         if self.keep_probabilities:
             labels.mixtures = self.scratch.array("mixtures", np.bool_)
-        for window, texture in self._matrix_texture(maker, network, coarse, labels):
-            found, inside = maker.identify(self.section, window, texture), labels.inside[window.slices]
-            keep(window, found.probability, inside & (found.probability > 0))
-            if labels.mixtures is not None:
-                labels.mixtures[window.slices] = found.mixed & inside
-            yield window, found.labels
+        with closing(self._matrix_texture(maker, network, coarse, labels)) as windows:
+            for window, texture in windows:
+                found, inside = maker.identify(self.section, window, texture), labels.inside[window.slices]
+                keep(window, found.probability, inside & (found.probability > 0))
+                if labels.mixtures is not None:
+                    labels.mixtures[window.slices] = found.mixed & inside
+                yield window, found.labels
 
     def _matrix_texture(
         self, maker: PhaseMaker, network: Network | None, coarse: CoarseMaps, labels: LabelImages
-    ) -> Iterator[tuple[Window, NDArray[np.float32] | None]]:
+    ) -> Generator[tuple[Window, NDArray[np.float32] | None], None, None]:
         """Yield windows with the probability of fine-grained matrix that the network of the phases gives, if any."""
         if network is None or not maker.takes_texture or MATRIX not in network.card.phase_classes:
             yield from ((window, None) for window in row_bands(self.section.shape))
@@ -173,7 +175,7 @@ class Segmenter:
 
     def _best_phases(
         self, network: Network, coarse: CoarseMaps, labels: LabelImages
-    ) -> Iterator[tuple[Window, NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]]:
+    ) -> Generator[tuple[Window, NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]], None, None]:
         """Yield windows of the section's own grid with the best phase, its probability and its lead, (h, W) each.
 
         `outside` is not chosen here, other evidence decides it; where it is the largest the pixel is `hole`: both are

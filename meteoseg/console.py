@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -15,6 +17,9 @@ from meteoseg.memory import is_memory_short, memory_text
 
 #: Options whose values have no equals sign, and that take several where the argument of the command came first.
 _MANY_AFTER_ARGUMENT = ("--mask", "--use")
+
+#: Exit code after Ctrl-C: 128 and the number of the signal.
+_INTERRUPTED = 130
 
 
 def _marked(text: str | None) -> str | None:
@@ -61,6 +66,8 @@ class CommandGroup(click.Group):
         code = self._run(args, prog_name, extra)
         if is_real:  # all is done or cleaned up: Ctrl-C while Python ends is no error
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if is_real and code == _INTERRUPTED:
+            _leave_at_once(code)
         sys.exit(code)
 
     def _run(self, args: Sequence[str] | None, prog_name: str | None, extra: dict[str, Any]) -> int:
@@ -69,7 +76,7 @@ class CommandGroup(click.Group):
             code = super().main(args, prog_name, standalone_mode=False, **extra)
         except (click.Abort, KeyboardInterrupt):
             click.echo("meteoseg: interrupted", err=True)
-            return 130
+            return _INTERRUPTED
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message())
             return 2
@@ -84,6 +91,17 @@ class CommandGroup(click.Group):
                 raise
             return _failed(_system_text(error))
         return code if isinstance(code, int) else 0
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """End without waiting for threads, which may hang where a disk does not answer.
+
+    Python would also end itself by the signal, not with the code, where Ctrl-C came during certain imports.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _system_text(error: OSError) -> str:

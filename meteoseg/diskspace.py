@@ -110,10 +110,8 @@ def _full_text(error: OSError, folder: Path, need: DiskNeed | None) -> str:
             f"{place} takes no files as large as this run writes (its file system, or ulimit -f, forbids it): "
             f"lift that limit, or {remedy}."
         )
-    needs = "" if need is None else f" and {need}"
-    return (
-        f"{place} is full ({size_text(free_bytes(place))} free{needs}): free some space and run it again, or {remedy}."
-    )
+    needs = "" if need is None else f"; {need}"
+    return f"{place} is full{needs}: free some space and run it again, or {remedy}."
 
 
 def reserve(path: Path, n_bytes: int) -> None:

@@ -124,7 +124,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
-        yield path
+        with disk_full_told(path.parent):
+            yield path
         return
     partial = path.with_name(f".{path.stem}.part{path.suffix}")
     try:

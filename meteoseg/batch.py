@@ -21,7 +21,7 @@ from meteoseg.memory import is_memory_short, memory_text
 from meteoseg.minerals.choose import SELF
 from meteoseg.models import find_model
 from meteoseg.objects import size_summary
-from meteoseg.output import whole_file
+from meteoseg.output import remove_abandoned, whole_file
 from meteoseg.pipeline import DEFAULT_MODEL, segment
 from meteoseg.workers import Died, side_by_side
 
@@ -244,6 +244,8 @@ def _run_all(
     else:
         with closing(side_by_side(partial(run_job, settings=settings), jobs, workers)) as finished:
             for job, answer in finished:
+                if isinstance(answer, Died):
+                    remove_abandoned(settings.out / job.name)
                 yield job, Failure(job.name, "ProcessEnded", str(answer)) if isinstance(answer, Died) else answer
 
 

@@ -61,7 +61,7 @@ def complete_or_absent(target: Path, need: DiskNeed | None = None) -> Iterator[P
     try:
         with (
             disk_full_told(target.parent, need),
-            _unfinished(target.parent, f".{target.name}.partial-") as partial,
+            _unfinished(target.parent, _prefix(target)) as partial,
         ):
             yield partial
             (partial / _LOCK).unlink(missing_ok=True)
@@ -72,6 +72,11 @@ def complete_or_absent(target: Path, need: DiskNeed | None = None) -> Iterator[P
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
         raise
+
+
+def remove_abandoned(target: Path) -> None:
+    """Remove what runs that were killed have left of `target`."""
+    _remove_abandoned(target.parent, _prefix(target))
 
 
 @dataclass
@@ -167,12 +172,20 @@ def _make_parents(folder: Path) -> list[Path]:
     return made
 
 
-@contextmanager
-def _unfinished(parent: Path, prefix: str) -> Iterator[Path]:
-    """Give a new folder in `parent` that is removed at the end, unless it was renamed; remove those of dead runs."""
+def _prefix(target: Path) -> str:
+    return f".{target.name}.partial-"
+
+
+def _remove_abandoned(parent: Path, prefix: str) -> None:
     for left in parent.glob(glob.escape(prefix) + "*"):
         if _is_abandoned(left):
             shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _unfinished(parent: Path, prefix: str) -> Iterator[Path]:
+    """Give a new folder in `parent` that is removed at the end, unless it was renamed; remove those of dead runs."""
+    _remove_abandoned(parent, prefix)
     partial = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     lock = None
     try:

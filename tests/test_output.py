@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from meteoseg.errors import DiskFullError, InputError, OutputExistsError
-from meteoseg.output import all_or_nothing, complete_or_absent, output_folder, uninterrupted, whole_file
+from meteoseg.output import (
+    all_or_nothing,
+    complete_or_absent,
+    output_folder,
+    remove_abandoned,
+    uninterrupted,
+    whole_file,
+)
 
 
 def test_a_folder_that_is_not_empty_is_refused_unless_overwrite(tmp_path: Path) -> None:
@@ -118,6 +125,8 @@ def test_what_a_killed_run_left_is_removed_and_what_is_in_use_stays(tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "A12"], check=False)
     assert done.returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
+    remove_abandoned(tmp_path / "other")
+    assert left.exists()
     with complete_or_absent(tmp_path / "A12") as first:
         assert not left.exists()
         with complete_or_absent(tmp_path / "A12"):

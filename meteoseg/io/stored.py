@@ -45,7 +45,10 @@ def check_unchanged(path: Path, stamp: Stamp) -> None:
     if now == stamp:
         return
     how = f"is {now[1]} bytes long instead of {stamp[1]}" if now[1] != stamp[1] else "was written to"
-    raise InputError(f"{path} changed while it was in use (it {how}): let it be, and run again.")
+    raise InputError(
+        f"{path} changed while it was in use (it {how}): copy it again if it is damaged, leave it alone during a run, "
+        "and run again."
+    )
 
 
 @contextmanager

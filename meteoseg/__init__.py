@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from meteoseg._version import __version__
 from meteoseg.errors import (
     ChannelError,
+    DiskFullError,
     InputError,
+    MemoryLimitError,
     MeteosegError,
     OutputExistsError,
     PixelSizeError,
@@ -60,8 +62,10 @@ __all__ = [
     "ChannelError",
     "ClusterOptions",
     "ClusterResult",
+    "DiskFullError",
     "FineTuneOptions",
     "InputError",
+    "MemoryLimitError",
     "MeteosegError",
     "OutputExistsError",
     "PixelSizeError",

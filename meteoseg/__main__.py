@@ -1,6 +1,16 @@
-"""``python -m meteoseg`` is the command line."""
+"""``meteoseg`` and ``python -m meteoseg`` are the command line."""
 
-from meteoseg.cli import main
+import sys
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends it without a traceback even while it loads."""
+    try:
+        from meteoseg.cli import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -5,22 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from meteoseg.errors import InputError, MeteosegError, UnknownNameError
+from meteoseg.errors import DiskFullError, InputError, MemoryLimitError, MeteosegError, UnknownNameError
 from meteoseg.io import open_section, section_name
 from meteoseg.measure import CHONDRULES_CSV, CLASSIFICATION_JSON, MODES_CSV, RUN_JSON, SUMMARY_CSV, join_tables
+from meteoseg.memory import is_memory_short, memory_text
 from meteoseg.minerals.choose import SELF
 from meteoseg.modelfiles import find_model
 from meteoseg.objects import size_summary
+from meteoseg.output import remove_abandoned, whole_file
 from meteoseg.pipeline import DEFAULT_MODEL, segment
+from meteoseg.workers import Died, side_by_side
 
 FAILURES_CSV = "failures.csv"
 _NUMBERS = ("pixel_size_um", "pixel_size_error_pct")
@@ -100,6 +103,7 @@ def batch(
     ------
     InputError : no sections, an unreadable manifest, or two sections of one name.
     UnknownNameError : no such model.
+    DiskFullError : the tables that join the sections cannot be written.
     """
     jobs = read_jobs(Path(sections), {**(defaults or {}), "standards": standards}, out=Path(out))
     find_model(model)
@@ -108,11 +112,13 @@ def batch(
     skipped = [job.name for job in jobs if resume and is_complete(settings.out / job.name)]
     todo = [job for job in jobs if job.name not in skipped]
     failures = []
-    for number, (job, failure) in enumerate(_run_all(todo, settings, workers, scheduler), start=1):
-        failures += [failure] if failure else []
-        state = f"failed: {failure.message}" if failure else "done"
-        print(f"meteoseg: {number}/{len(todo)} {job.name} {state}", file=sys.stderr)
-        _write_tables(settings.out, jobs, failures)
+    with closing(_run_all(todo, settings, workers, scheduler)) as running:
+        for number, (job, failure) in enumerate(running, start=1):
+            failures += [failure] if failure else []
+            state = f"failed: {failure.message}" if failure else "done"
+            print(f"meteoseg: {number}/{len(todo)} {job.name} {state}", file=sys.stderr)
+            with suppress(DiskFullError):  # the sections to come may lie on another disk; at the end it is raised
+                _write_tables(settings.out, jobs, failures)
     _write_tables(settings.out, jobs, failures)
     failed = {failure.section for failure in failures}
     done = tuple(job.name for job in todo if job.name not in failed)
@@ -214,14 +220,21 @@ def run_job(job: Job, settings: Settings) -> Failure | None:
             crop_to_common=job.crop_to_common,
         )
         segment(section, settings.model, standards=job.standards, out=settings.out, overwrite=settings.overwrite)
-    except (MeteosegError, OSError, ValueError, RuntimeError, MemoryError, ArithmeticError, LookupError) as error:
-        return Failure(job.name, type(error).__name__, " ".join(str(error).split()) or type(error).__name__)
+    except (MeteosegError, EOFError, OSError, ValueError, RuntimeError, MemoryError, ArithmeticError,
+            LookupError) as error:  # fmt: skip
+        return _failure(job, error)
     return None
+
+
+def _failure(job: Job, error: BaseException) -> Failure:
+    if isinstance(error, MemoryLimitError) or is_memory_short(error):
+        return Failure(job.name, MemoryLimitError.__name__, memory_text("fewer --workers"))
+    return Failure(job.name, type(error).__name__, " ".join(str(error).split()) or type(error).__name__)
 
 
 def _run_all(
     jobs: Sequence[Job], settings: Settings, workers: int, scheduler: str | None
-) -> Iterator[tuple[Job, Failure | None]]:
+) -> Generator[tuple[Job, Failure | None], None, None]:
     """Yield each job with its failure (None where it went well) as they finish."""
     if scheduler is not None:
         yield from _run_on_cluster(jobs, settings, scheduler)
@@ -229,9 +242,11 @@ def _run_all(
         for job in jobs:
             yield job, run_job(job, settings)
     else:
-        with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
-            futures = {pool.submit(run_job, job, settings): job for job in jobs}
-            yield from _collect(as_completed(futures), futures)
+        with closing(side_by_side(partial(run_job, settings=settings), jobs, workers)) as finished:
+            for job, answer in finished:
+                if isinstance(answer, Died):
+                    remove_abandoned(settings.out / job.name)
+                yield job, Failure(job.name, "ProcessEnded", str(answer)) if isinstance(answer, Died) else answer
 
 
 def _run_on_cluster(jobs: Sequence[Job], settings: Settings, scheduler: str) -> Iterator[tuple[Job, Failure | None]]:
@@ -266,11 +281,13 @@ def _write_tables(out: Path, jobs: Sequence[Job], failures: Sequence[Failure]) -
     failed = {failure.section for failure in failures}
     complete = [job.name for job in jobs if job.name not in failed and is_complete(out / job.name)]
     modes = join_tables((name, out / name) for name in complete)
-    modes.to_csv(out / MODES_CSV, index=False)
     rows = [_summary_row(name, out / name) for name in complete]
-    pd.DataFrame(rows, columns=None if rows else ["section"]).to_csv(out / SUMMARY_CSV, index=False)
+    summary = pd.DataFrame(rows, columns=None if rows else ["section"])
     columns = ["section", "error", "message"]
-    pd.DataFrame([asdict(failure) for failure in failures], columns=columns).to_csv(out / FAILURES_CSV, index=False)
+    failed_rows = pd.DataFrame([asdict(failure) for failure in failures], columns=columns)
+    for name, table in ((MODES_CSV, modes), (SUMMARY_CSV, summary), (FAILURES_CSV, failed_rows)):
+        with whole_file(out / name) as part:
+            table.to_csv(part, index=False)
 
 
 def _summary_row(name: str, folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from meteoseg.errors import ChannelError, InputError, UnknownNameError
 from meteoseg.grid import Window
+from meteoseg.output import whole_file
 from meteoseg.sampling import sample_pixels
 from meteoseg.section import Section, Stack
 from meteoseg.syntax import canonical_channel
@@ -364,15 +365,17 @@ def _mix(planes: FloatArray, colors: Sequence[Color]) -> NDArray[np.uint8]:
 
 
 def save_png(rgb: NDArray[np.uint8], path: Path) -> None:
-    """Write a picture (h, w, 3) as PNG.
+    """Write a picture (h, w, 3) as PNG; it replaces `path` only when complete.
 
     Raises
     ------
+    DiskFullError : the disk is full.
     InputError : the folder does not exist or cannot be written to, or the name is not that of a PNG.
     """
     if path.suffix.lower() != ".png":
         raise InputError(f"Cannot write the picture {path}: it becomes a PNG, so give a name that ends in .png.")
     try:
-        Image.fromarray(rgb).save(path, format="PNG")
+        with whole_file(path) as part:
+            Image.fromarray(rgb).save(part, format="PNG")
     except OSError as error:
         raise InputError(f"Cannot write the picture {path}: {error.strerror or error}.") from error

@@ -352,6 +352,7 @@ def evaluate(pred: Path, truth: Path, out: Path, per_object: Path | None, **give
           --merge kamacite,taenite -o scores.csv
     """
     from meteoseg.evaluate import evaluate_files, read_ignored
+    from meteoseg.output import whole_file
 
     if per_object is not None and given["kind"] != "objects":
         raise InputError("--per-object lists objects: use it with --kind objects.")
@@ -360,7 +361,8 @@ def evaluate(pred: Path, truth: Path, out: Path, per_object: Path | None, **give
     for path, table in ((out, found.scores), (per_object, found.objects)):
         if path is not None and table is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            table.to_csv(path, index=False)
+            with whole_file(path) as part:
+                table.to_csv(part, index=False)
     click.echo(found.scores.to_string(index=False))
     if per_object is not None and found.objects is not None:
         click.echo(f"\nworst objects\n{found.objects.head(5).to_string(index=False)}")
@@ -405,6 +407,7 @@ def classify(table: Path, out: Path | None, prior: str) -> None:
       meteoseg classify results/modes.csv -o groups.csv
     """
     from meteoseg.measure import classify_again
+    from meteoseg.output import whole_file
     from meteoseg.report.tables import format_classification
 
     ranked, answers = classify_again(table, prior=prior)
@@ -412,7 +415,8 @@ def classify(table: Path, out: Path | None, prior: str) -> None:
         click.echo(f"{name}\n{format_classification(answer)}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        ranked.to_csv(out, index=False)
+        with whole_file(out) as part:
+            ranked.to_csv(part, index=False)
 
 
 @main.command()

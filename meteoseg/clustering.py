@@ -19,7 +19,9 @@ from meteoseg.channelmeans import channel_means
 from meteoseg.clusters import METHODS, PixelClasses, fit_clusters, grow_forest, legend_of, read_rules
 from meteoseg.clusters.classes import bands
 from meteoseg.clusters.forest import UNLABELLED
+from meteoseg.diskspace import check_space
 from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.footprint import cluster_need
 from meteoseg.illustrate import percent_by_name
 from meteoseg.io import BandWriter, check_values, open_labels, open_section, read_labels
 from meteoseg.labelimages import LabelImages, Scratch
@@ -38,8 +40,17 @@ from meteoseg.measure import (
     write_json,
     write_tables,
 )
+from meteoseg.memory import short_memory_told
 from meteoseg.output import complete_or_absent, output_folder
-from meteoseg.provenance import Steps, environment, input_hashes, now, peak_memory_mb, section_facts
+from meteoseg.provenance import (
+    Steps,
+    environment,
+    input_hashes,
+    input_stamps,
+    now,
+    peak_memory_mb,
+    section_facts,
+)
 from meteoseg.report.figures import phase_map_figure
 from meteoseg.report.tables import format_modes
 from meteoseg.reporting import ResultTables, write_section_report
@@ -150,42 +161,60 @@ def cluster(
 
     Raises
     ------
-    MeteosegError : bad input; nothing is written then.
+    MeteosegError : bad input, a disk that is full, memory that ran out; nothing is left then.
     """
     options = options or ClusterOptions()
     steps, started = Steps(progress), now()
-    opened = open_section(source) if isinstance(source, Path | str) else source
-    section = opened if isinstance(opened, Section) else opened.section
-    section = replace(section, name=name or section.name, notes=(*section.notes, *check_values(section)))
-    section.require_pixel_size()
-    parent = Path(tempfile.mkdtemp(prefix="meteoseg-")) if out is None else Path(out)
-    target = output_folder(parent, section.name, overwrite=overwrite)
-    with steps("fit"):
-        tool = _fit(section if isinstance(opened, Section) else replace(opened, section=section), options)
-        legend, table = legend_of(tool.names, dict(getattr(tool, "colors", {})))
-    with complete_or_absent(target) as folder:
-        scratch = Scratch(folder / "scratch", section.shape)
-        labels = LabelImages(scratch.array("inside", np.bool_), scratch.array("phases", np.uint8))
-        with steps("classes"):
-            notes = _draw(section, tool, table, labels)
-            if options.method in METHODS:
-                names, more = _by_area(tool.names, labels)
-                legend, notes = legend_of(names)[0], notes + more
-        run = _provenance(section, tool.description, notes, options, started)
-        with steps("tables"):
-            tables = _write_tables(section, legend, labels, folder)
-            run["labels"] = label_hashes(folder)
-        with steps("report"):
-            run["timings_s"] = steps.seconds
-            write_section_report(folder, run, labels, {"phases": legend}, tables=tables, section=section)
-        del labels
-        shutil.rmtree(scratch.folder)
-        run |= {"timings_s": steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
-        write_json(folder / RUN_JSON, run | {"complete": True})
-    result = ClusterResult(target)
-    if out is None:
-        weakref.finalize(result, shutil.rmtree, parent, ignore_errors=True)
+    with short_memory_told():
+        opened = open_section(source) if isinstance(source, Path | str) else source
+        section = opened if isinstance(opened, Section) else opened.section
+        section.require_pixel_size()
+        section = replace(section, name=name or section.name)
+        parent = Path(tempfile.mkdtemp(prefix="meteoseg-")) if out is None else Path(out)
+        result = ClusterResult(output_folder(parent, section.name, overwrite=overwrite))
+        if out is None:
+            weakref.finalize(result, shutil.rmtree, parent, ignore_errors=True)
+        need, files = cluster_need(section.name, section.shape), input_stamps(section)
+        if warning := check_space(parent, need):
+            steps.tell(warning)
+        section = replace(section, notes=(*section.notes, *check_values(section)))
+        with steps("fit"):
+            tool = _fit(section if isinstance(opened, Section) else replace(opened, section=section), options)
+        with complete_or_absent(result.folder, need) as folder:
+            run = {"inputs": files, "started": started}
+            _make(section, tool, options, run=run, steps=steps, folder=folder)
     return result
+
+
+def _make(
+    section: Section,
+    tool: PixelClasses,
+    options: ClusterOptions,
+    *,
+    run: dict[str, Any],
+    steps: Steps,
+    folder: Path,
+) -> None:
+    """Sort the pixels and write everything of the result folder; `run` says when it began and from which files."""
+    legend, table = legend_of(tool.names, dict(getattr(tool, "colors", {})))
+    scratch = Scratch(folder / "scratch", section.shape)
+    labels = LabelImages(scratch.array("inside", np.bool_), scratch.array("phases", np.uint8))
+    with steps("classes"):
+        notes = _draw(section, tool, table, labels)
+        if options.method in METHODS:
+            names, more = _by_area(tool.names, labels)
+            legend, notes = legend_of(names)[0], notes + more
+    run = _provenance(section, tool.description, notes, options) | run | {"inputs": input_hashes(run["inputs"])}
+    with steps("tables"):
+        tables = _write_tables(section, legend, labels, folder)
+        run["labels"] = label_hashes(folder)
+    with steps("report"):
+        run["timings_s"] = steps.seconds
+        write_section_report(folder, run, labels, {"phases": legend}, tables=tables, section=section)
+    del labels
+    shutil.rmtree(scratch.folder)
+    run |= {"timings_s": steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
+    write_json(folder / RUN_JSON, run | {"complete": True})
 
 
 def _fit(source: Section | Stack, options: ClusterOptions) -> PixelClasses:
@@ -253,9 +282,7 @@ def _write_tables(section: Section, legend: Legend, labels: LabelImages, folder:
     return ResultTables(modes, class_means=means)
 
 
-def _provenance(
-    section: Section, description: str, notes: Sequence[str], options: ClusterOptions, started: str
-) -> dict[str, Any]:
+def _provenance(section: Section, description: str, notes: Sequence[str], options: ClusterOptions) -> dict[str, Any]:
     parameters = {
         "method": options.method,
         "use": list(options.use),
@@ -267,10 +294,8 @@ def _provenance(
     }
     return {
         "section": section_facts(section) | {"calibrated": False},
-        "inputs": input_hashes(section),
         "phases_from": description,
         "parameters": parameters,
         "versions": environment(),
-        "started": started,
         "notes": list(dict.fromkeys([*section.notes, *notes])),
     }

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from meteoseg.diskspace import is_disk_full
 from meteoseg.errors import MeteosegError
+from meteoseg.memory import is_memory_short, memory_text
 
 #: Options whose values have no equals sign, and that take several where the argument of the command came first.
 _MANY_AFTER_ARGUMENT = ("--mask", "--use")
+
+#: Exit code after Ctrl-C: 128 and the number of the signal.
+_INTERRUPTED = 130
 
 
 def _marked(text: str | None) -> str | None:
@@ -53,25 +60,55 @@ class CommandGroup(click.Group):
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Run a command; what a user can mend is one line on stderr and exit code 2."""
         extra.pop("standalone_mode", None)
-        if args is None:  # the real command line: being terminated cleans up as Ctrl-C does
+        is_real = args is None
+        if is_real:  # the real command line: being terminated cleans up as Ctrl-C does
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        code = self._run(args, prog_name, extra)
+        if is_real:  # all is done or cleaned up: Ctrl-C while Python ends is no error
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if is_real and code == _INTERRUPTED:
+            _leave_at_once(code)
+        sys.exit(code)
+
+    def _run(self, args: Sequence[str] | None, prog_name: str | None, extra: dict[str, Any]) -> int:
+        """Run a command and return the exit code."""
         try:
             code = super().main(args, prog_name, standalone_mode=False, **extra)
-        except click.Abort:
+        except (click.Abort, KeyboardInterrupt):
             click.echo("meteoseg: interrupted", err=True)
-            sys.exit(130)
+            return _INTERRUPTED
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message())
-            sys.exit(2)
+            return 2
         except click.ClickException as error:
-            _fail(error.format_message())
+            return _failed(error.format_message())
         except MeteosegError as error:
-            _fail(str(error))
-        except OSError as error:
-            _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
-        sys.exit(code if isinstance(code, int) else 0)
+            return _failed(str(error))
+        except (MemoryError, OSError, RuntimeError, ImportError, SystemError) as error:
+            if is_memory_short(error):
+                return _failed(memory_text())
+            if not isinstance(error, OSError):
+                raise
+            return _failed(_system_text(error))
+        return code if isinstance(code, int) else 0
 
 
-def _fail(message: str) -> None:
+def _leave_at_once(code: int) -> NoReturn:
+    """End without waiting for threads, which may hang where a disk does not answer.
+
+    Python would also end itself by the signal, not with the code, where Ctrl-C came during certain imports.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _system_text(error: OSError) -> str:
+    text = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+    return f"{text}. Free some space and run it again." if is_disk_full(error) else text
+
+
+def _failed(message: str) -> int:
     click.echo(f"meteoseg: error: {' '.join(message.split())}", err=True)
-    sys.exit(2)
+    return 2

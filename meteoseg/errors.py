@@ -30,6 +30,14 @@ class OutputExistsError(MeteosegError):
     """The output folder exists and is not empty."""
 
 
+class DiskFullError(MeteosegError):
+    """A disk has no space left for what a run writes, or too little for it to begin."""
+
+
+class MemoryLimitError(MeteosegError):
+    """The memory of the machine, or what this process may use of it, ran out."""
+
+
 class UnknownNameError(MeteosegError):
     """A name that is not in a closed list (preset, phase, model, group, ...).
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meteoseg.certainty import Certainty
+from meteoseg.diskspace import reserve
 
 #: Bytes of slices of an array on disk after which its pages are given back.
 LET_GO_BYTES = 64 * 2**20
@@ -52,9 +53,16 @@ class Scratch:
     shape: tuple[int, int]
 
     def array(self, name: str, dtype: Any) -> NDArray[Any]:
-        """Make an array of the section's shape."""
+        """Make an array of the section's shape.
+
+        Raises
+        ------
+        OSError : the disk is full.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        return ScratchArray(self.folder / f"{name}.raw", dtype=dtype, mode="w+", shape=self.shape)
+        path = self.folder / f"{name}.raw"
+        reserve(path, self.shape[0] * self.shape[1] * np.dtype(dtype).itemsize)
+        return ScratchArray(path, dtype=dtype, mode="r+", shape=self.shape)
 
 
 @dataclass

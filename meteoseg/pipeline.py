@@ -13,11 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meteoseg.diskspace import DiskNeed, check_space
 from meteoseg.elements import BSE
 from meteoseg.errors import InputError, PixelSizeError
+from meteoseg.footprint import segment_need
 from meteoseg.grid import row_bands
 from meteoseg.inference import Inputs, Runner
 from meteoseg.io import BandWriter, check_values, open_section
+from meteoseg.io.stored import Stamp
 from meteoseg.labelimages import LabelImages, Scratch
 from meteoseg.legend import Legend, default_legend, write_legend_csv
 from meteoseg.legendedit import NO_EDIT, LegendEdit
@@ -38,12 +41,21 @@ from meteoseg.measure import (
     write_json,
     write_tables,
 )
+from meteoseg.memory import short_memory_told
 from meteoseg.mineralmaps import WHY_NOT, ChemistryFiles, chemistry_of, write_chemistry
 from meteoseg.minerals.choose import ChemicalPhases, choose_phase_maker
 from meteoseg.minerals.responsefile import write_response
 from meteoseg.models import Model, load_model
 from meteoseg.output import complete_or_absent, output_folder
-from meteoseg.provenance import Steps, environment, input_hashes, now, peak_memory_mb, section_facts
+from meteoseg.provenance import (
+    Steps,
+    environment,
+    input_hashes,
+    input_stamps,
+    now,
+    peak_memory_mb,
+    section_facts,
+)
 from meteoseg.reporting import ResultTables, write_section_report
 from meteoseg.result import Result
 from meteoseg.section import ArrayPlane, Section, Stack
@@ -52,6 +64,8 @@ from meteoseg.segmenting import PhaseMaker, Segmenter
 __all__ = ["DEFAULT_MODEL", "Result", "segment"]
 
 DEFAULT_MODEL = "chondrite"
+#: What else helps where memory runs out.
+_LESS_MEMORY = "a larger --chondrule-pixel"
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,8 @@ class _Plan:
     runner: Runner
     probabilities: bool
     steps: Steps
+    need: DiskNeed
+    files: dict[Path, Stamp]
 
 
 def segment(
@@ -112,7 +128,10 @@ def segment(
     Raises
     ------
     MeteosegError : bad input (nothing is written then): pixel size unknown, channels that do not fit the
-        model, unknown model or phase, output folder in use.
+        model, unknown model or phase, output folder in use, a disk with too little space.
+    DiskFullError, MemoryLimitError : disk or memory ran out during the run.
+    InputError : a file of the section is gone or was written to during the run. In these cases, and on Ctrl-C,
+        nothing of the run is left.
     """
     steps = Steps(progress)
     with steps.quietly("read"):
@@ -125,7 +144,9 @@ def segment(
             "probabilities": probabilities,
             "chondrule_pixel_um": chondrule_pixel_um,
         }
-        plan = _check(opened, model, standards, legend, options=options, steps=steps)
+        parent = Path(tempfile.gettempdir()) if out is None else Path(out)
+        with short_memory_told(_LESS_MEMORY):
+            plan = _check(opened, model, standards, legend, options=options, steps=steps, out=parent)
     if target is not None:
         return Result(_make(plan, target))
     parent = Path(tempfile.mkdtemp(prefix="meteoseg-"))
@@ -151,6 +172,7 @@ def _check(
     *,
     options: dict[str, Any],
     steps: Steps,
+    out: Path,
 ) -> _Plan:
     """Check everything that a run needs, the quick checks first."""
     section = opened if isinstance(opened, Section) else opened.section
@@ -165,6 +187,9 @@ def _check(
     phases, phase_table = edit.apply(default_legend("phases"))
     loaded = model if isinstance(model, Model) else load_model(model)
     Inputs(opened).check(loaded.card)
+    need, files = _disk_need(section, loaded, standards, options), input_stamps(section)
+    if warning := check_space(out, need):
+        steps.tell(warning)
     section = replace(section, notes=(*section.notes, *check_values(section)))
     phase_maker = choose_phase_maker(section, standards, edit)
     inputs = Inputs(section if isinstance(opened, Section) else replace(opened, section=section))
@@ -176,7 +201,16 @@ def _check(
     legends = {"phases": phases, "components": default_legend("components")}
     runner = Runner(inputs, options["tta"], steps.tiles, least, grid_um)
     keep = options["probabilities"]
-    return _Plan(section, inputs, loaded, phase_maker, legends, edit, phase_table, parameters, runner, keep, steps)
+    return _Plan(section, inputs, loaded, phase_maker, legends, edit, phase_table, parameters, runner, keep, steps,
+                 need, files)  # fmt: skip
+
+
+def _disk_need(section: Section, model: Model, standards: Path | str | None, options: dict[str, Any]) -> DiskNeed:
+    layers = {layer for network in model.card.networks for layer in network.layers}
+    chemistry = standards is not None or any(channel.unit == "wt%" for channel in section.channels.values())
+    return segment_need(
+        section.name, section.shape, layers, probabilities=options["probabilities"], chemistry=chemistry
+    )
 
 
 def _legend_edit(legend: Path | str | LegendEdit | None) -> LegendEdit:
@@ -188,7 +222,7 @@ def _legend_edit(legend: Path | str | LegendEdit | None) -> LegendEdit:
 def _make(plan: _Plan, target: Path) -> Path:
     """Run a plan and write everything of the result folder."""
     started = now()
-    with complete_or_absent(target) as folder:
+    with short_memory_told(_LESS_MEMORY), complete_or_absent(target, plan.need) as folder:
         scratch = Scratch(folder / "scratch", plan.section.shape)
         labels = Segmenter(
             plan.section, plan.model, plan.runner, scratch, plan.steps, plan.phase_maker, plan.probabilities
@@ -264,14 +298,9 @@ def _apply_legend(plan: _Plan, phases: NDArray[np.uint8], folder: Path) -> dict[
 def _write_image(plan: _Plan, path: Path, image: NDArray[Any], *, dtype: np.dtype[Any]) -> None:
     """Write an image of the section's shape, band by band."""
     shape, name = plan.section.shape, path.name.partition(".")[0]
-    writer = BandWriter(path, shape, dtype, pixel_size_um=plan.section.pixel_size_um, name=name)
-    try:
+    with BandWriter(path, shape, dtype, pixel_size_um=plan.section.pixel_size_um, name=name) as writer:
         for window in row_bands(shape):
             writer.write(np.asarray(image[window.slices]).astype(dtype))
-    except BaseException:
-        writer.abort()
-        raise
-    writer.close()
 
 
 def _write_tables(plan: _Plan, labels: LabelImages, folder: Path) -> pd.DataFrame:
@@ -305,7 +334,7 @@ def _provenance(plan: _Plan, notes: list[str], started: str) -> dict[str, Any]:
     card = plan.model.card
     return {
         "section": _facts(plan),
-        "inputs": input_hashes(plan.section),
+        "inputs": input_hashes(plan.files),
         "model": {"name": card.name, "file": plan.model.path.name, "sha256": plan.model.sha256},
         "phases_from": "networks" if plan.phase_maker is None else plan.phase_maker.description,
         "parameters": plan.parameters,

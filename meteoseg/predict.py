@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from threading import Event
@@ -45,6 +45,8 @@ def predict_tiles(
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[Window, Finished]]:
     """Yield what `finish` makes of the logits of each tile, row after row of tiles, every pixel once.
+
+    Reading ends when something is raised here, or when the generator is closed.
 
     Parameters
     ----------
@@ -90,7 +92,7 @@ def predict_tiles(
 def _side_by_side(
     work: Callable[[nn.Module, Sequence[Tensor], Tile], Finished],
     network: Network,
-    bands: Iterator[tuple[Sequence[Tile], list[Tensor]]],
+    bands: Generator[tuple[Sequence[Tile], list[Tensor]], None, None],
     device: torch.device,
     dtype: torch.dtype,
 ) -> Iterator[Finished]:
@@ -113,6 +115,7 @@ def _side_by_side(
         while coming:
             yield coming.popleft().result()
     finally:
+        bands.close()
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(cores)
 
@@ -140,7 +143,7 @@ def _tile_rows(tile_px: int, margin_px: int, *, bytes_per_row: int) -> int:
 
 def _bands(
     read: Read, plan: Sequence[Sequence[Tile]], n_planes: int, width: int, dtype: torch.dtype
-) -> Iterator[tuple[Sequence[Tile], list[Tensor]]]:
+) -> Generator[tuple[Sequence[Tile], list[Tensor]], None, None]:
     """Yield rows of tiles with their channels in parts (C, rows, width), one above the other.
 
     The rows below are read meanwhile; those that two rows of tiles share are read once.

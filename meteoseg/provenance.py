@@ -6,7 +6,7 @@ import hashlib
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import Any
 
 from meteoseg._version import __version__
 from meteoseg.io import stored_as
+from meteoseg.io.stored import Stamp, opened, stamp_of
 from meteoseg.section import Channel, Section
 
 _PACKAGES = ("numpy", "scipy", "scikit-image", "pandas", "torch", "segmentation-models-pytorch", "tifffile")
@@ -32,8 +33,12 @@ class Steps:
     def __call__(self, name: str) -> Iterator[None]:
         """Time the step `name` and tell about it."""
         self._say(f"{name} ...")
-        with self.quietly(name):
-            yield
+        try:
+            with self.quietly(name):
+                yield
+        except BaseException:
+            self._say("")  # on a terminal, what went wrong stands on a line of its own
+            raise
         self._say(f"{name}: {self.seconds[name]:.1f} s\n")
 
     @contextmanager
@@ -43,13 +48,18 @@ class Steps:
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
 
+    def tell(self, text: str) -> None:
+        """Tell about something else, on a line of its own."""
+        self._say(f"{text}\n")
+
     def tiles(self, done: int, total: int) -> None:
         """Show how many tiles of a network are done."""
         self._say(f"  {100 * done // total} %")
 
     def _say(self, text: str) -> None:
         if self.show:
-            print(f"\r\033[Kmeteoseg: {text}" if sys.stderr.isatty() else self._plain(text), end="", file=sys.stderr)
+            line = f"meteoseg: {text}" if text else ""
+            print(f"\r\033[K{line}" if sys.stderr.isatty() else self._plain(text), end="", file=sys.stderr)
             sys.stderr.flush()
 
     @staticmethod
@@ -64,13 +74,32 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def input_hashes(section: Section) -> list[dict[str, Any]]:
-    """List the files of a section with their bytes and SHA-256."""
+def input_stamps(section: Section) -> dict[Path, Stamp]:
+    """Return the files of a section and what tells later whether they are still the same.
+
+    Raises
+    ------
+    InputError : one is gone.
+    """
     paths = [channel.path for channel in section.channels.values()]
     files = dict.fromkeys(path for path in (*paths, *section.mask_paths) if path is not None)
-    return [
-        {"file": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files if path.is_file()
-    ]
+    return {path: stamp_of(path) for path in files}
+
+
+def input_hashes(stamps: Mapping[Path, Stamp]) -> list[dict[str, Any]]:
+    """List the files of `input_stamps` with their bytes and SHA-256.
+
+    Raises
+    ------
+    InputError : one changed since, or is gone.
+    """
+    return [{"file": str(path), "bytes": stamp[1], "sha256": _sha256_of_same(path, stamp)}
+            for path, stamp in stamps.items()]  # fmt: skip
+
+
+def _sha256_of_same(path: Path, stamp: Stamp) -> str:
+    with opened(path, stamp) as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def section_facts(section: Section) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from meteoseg._version import __version__
+from meteoseg.diskspace import check_space
 from meteoseg.errors import InputError, ShapeMismatchError
+from meteoseg.footprint import remake_need
 from meteoseg.grid import row_bands
 from meteoseg.illustrate import percent_by_name
 from meteoseg.io import open_labels
@@ -48,6 +48,7 @@ from meteoseg.measure import (
     write_json,
     write_tables,
 )
+from meteoseg.output import all_or_nothing, whole_file
 from meteoseg.provenance import now
 from meteoseg.remeasuring import STALE, Basis, remeasure_chemistry, remeasure_means
 from meteoseg.reopening import reopen_section
@@ -110,7 +111,8 @@ def modes_again(
                 tell(note)
     if csv is not None:
         csv.parent.mkdir(parents=True, exist_ok=True)
-        join_by_name(tables).to_csv(csv, index=False)
+        with whole_file(csv) as part:
+            join_by_name(tables).to_csv(part, index=False)
     return {": ".join(part for part in key if part): table for key, table in tables.items()}
 
 
@@ -144,10 +146,14 @@ def remake(folder: Path, labels: LabelLayers, *, maps: Path | None = None) -> tu
     Raises
     ------
     ShapeMismatchError : the chondrules differ in size from the other labels.
+    DiskFullError : the disk is full.
     """
     run = read_run(folder)
     edited = _edited(folder, run)
-    with _all_or_nothing(folder) as out:
+    need = remake_need(folder.name, labels.shape, _layers(folder, labels), chemistry=bool(run.get("chemistry")))
+    check_space(folder, need)
+    with all_or_nothing(folder, need, last=RUN_JSON) as renewed:
+        out = renewed.folder
         scratch = Scratch(out / "scratch", labels.shape)
         images = _read_images(folder, labels, scratch)
         section, why_not = _section_of(run, labels, maps)
@@ -167,23 +173,14 @@ def remake(folder: Path, labels: LabelLayers, *, maps: Path | None = None) -> tu
             write_section_report(out, run, images, labels.legends, tables=tables, section=section, notes=shown)
             write_json(out / RUN_JSON, run)
         shutil.rmtree(scratch.folder)
-        for name in (*chemistry.stale, *means.stale):
-            (folder / name).replace(folder / (STALE + name))
-        for name in (*chemistry.gone, *means.gone):
-            (folder / name).unlink()
+        renewed.renamed += [(folder / name, folder / (STALE + name)) for name in (*chemistry.stale, *means.stale)]
+        renewed.removed += [folder / name for name in (*chemistry.gone, *means.gone)]
     return tuple(notes)
 
 
-@contextmanager
-def _all_or_nothing(folder: Path) -> Iterator[Path]:
-    """Give an empty folder whose files replace those of `folder` at the end; on a failure it goes and they stay."""
-    partial = Path(tempfile.mkdtemp(prefix=".remade-", dir=folder))
-    try:
-        yield partial
-        for path in sorted(partial.iterdir(), key=lambda path: path.name == RUN_JSON):
-            path.replace(folder / path.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _layers(folder: Path, labels: LabelLayers) -> list[str]:
+    """Names of the label images of a folder."""
+    return [*labels.planes, *(["chondrules"] if (folder / LABEL_FILES["chondrules"]).is_file() else [])]
 
 
 def _edited(folder: Path, run: dict[str, Any]) -> list[str] | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -86,8 +86,8 @@ class Segmenter:
         coarse: CoarseMaps = {}
         if self.phase_maker is not None or "phases" in networks:
             labels.phases = phases = self.scratch.array("phases", np.uint8)
-            with self.step("phases"):
-                for window, found in self._phases(networks.get("phases"), coarse, labels):
+            with self.step("phases"), closing(self._phases(networks.get("phases"), coarse, labels)) as windows:
+                for window, found in windows:
                     phases[window.slices] = np.where(labels.inside[window.slices], found, 0)
         if "components" in networks:
             with self.step("components"):
@@ -128,7 +128,7 @@ class Segmenter:
 
     def _phases(
         self, network: Network | None, coarse: CoarseMaps, labels: LabelImages
-    ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+    ) -> Generator[tuple[Window, NDArray[np.uint8]], None, None]:
         """Yield windows of the section's own grid with their phase ids."""
         if self.phase_maker is not None:
             yield from self._chemical_phases(self.phase_maker, network, coarse, labels)

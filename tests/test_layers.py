@@ -17,13 +17,14 @@ PACKAGE = Path(meteoseg.__file__).parent
 LEVELS = {
     name: level
     for level, names in {
-        0: "_version errors legend legendedit section grid elements syntax expressions sampling mineraldata",
+        0: "_version errors diskspace memory legend legendedit section grid elements syntax expressions sampling "
+        "mineraldata",
         1: "io register channels simulate minerals tiles resample instances labelling objects "
         "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
-        "evaluate fetch labelimages reopening channelmeans",
+        "evaluate fetch labelimages reopening channelmeans footprint",
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
-        4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking batch drawnscores "
+        4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch drawnscores "
         "finetuning clustering",
         5: "console options cli __main__",
     }.items()
@@ -32,11 +33,12 @@ LEVELS = {
 
 #: Imports between modules of one level, each along the flow: who -> from whom.
 FLOW = {
+    "channels": {"output"},
     "labelling": {"instances", "resample", "objects"},
     "classify": {"objects"},
     "report": {"objects", "minerals"},
     "minerals": {"io"},
-    "simulate": {"io"},
+    "simulate": {"io", "output"},
     "labelimages": {"certainty"},
     "provenance": {"io"},
     "reopening": {"io", "provenance"},
@@ -56,7 +58,7 @@ FLOW = {
     "remeasuring": {"mineralmaps"},
     "remaking": {"remeasuring", "reporting", "illustrate"},
     "clustering": {"reporting", "illustrate"},
-    "batch": {"pipeline"},
+    "batch": {"pipeline", "workers"},
     "drawnscores": {"segmenting"},
     "finetuning": {"drawnscores"},
     "cli": {"console", "options"},
@@ -64,8 +66,8 @@ FLOW = {
 }
 #: Level 0 is ordered by itself: each may import those before it.
 ORDER_0 = [
-    "_version", "errors", "grid", "elements", "syntax", "expressions", "legend", "legendedit", "sampling", "section",
-    "mineraldata",
+    "_version", "errors", "diskspace", "memory", "grid", "elements", "syntax", "expressions", "legend", "legendedit",
+    "sampling", "section", "mineraldata",
 ]  # fmt: skip
 
 

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from meteoseg.channels import ABSENT
 from meteoseg.errors import InputError
 from meteoseg.models import Network, NetworkCard
 from meteoseg.predict import predict_tiles, predict_windows
+from meteoseg.tiles import plan_tiles
 
 
 def card(**changes):
@@ -113,6 +116,40 @@ def test_what_the_reader_raises_reaches_the_caller():
 
     with pytest.raises(InputError, match="vanished"):
         list(predict_tiles(Pointwise(), read, (400, 64), as_they_are))
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("read")]
+
+
+def test_the_reader_ends_with_what_is_raised_while_a_tile_is_computed(monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "_logits", interrupt)
+    image = np.zeros((2, 400, 64), np.float32)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        list(predict_tiles(Pointwise(), reading(image), (400, 64), as_they_are))
+    assert caught.value.__traceback__ is not None  # it holds the frames, and the reader has ended nevertheless
+    assert not readers()
+
+
+def test_a_reader_that_is_stopped_reads_one_more_plane_at_most():
+    planes, go_on = [], threading.Event()
+
+    def read(window):
+        for number in range(12):
+            if window.row > 0:
+                planes.append(number)
+                go_on.wait(10)
+            yield np.zeros(window.shape, np.float32)
+
+    bands = predict._bands(read, plan_tiles((400, 64), 64, 16), 12, 64, torch.float32)
+    next(bands)
+    threading.Timer(0.2, go_on.set).start()
+    bands.close()
+    assert len(planes) <= 2
+    assert not readers()
 
 
 def test_absent_channels_may_come_as_a_number():

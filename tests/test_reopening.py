@@ -10,13 +10,13 @@ import tifffile
 
 from meteoseg.errors import InputError
 from meteoseg.io import open_section
-from meteoseg.provenance import input_hashes, section_facts
+from meteoseg.provenance import input_hashes, input_stamps, section_facts
 from meteoseg.reopening import reopen_section
 from meteoseg.section import Section
 
 
 def run_of(section: Section) -> dict:
-    return {"section": section_facts(section), "inputs": input_hashes(section)}
+    return {"section": section_facts(section), "inputs": input_hashes(input_stamps(section))}
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
 from meteoseg.io.source import MapSource, is_single_hue, stem_of, unit_of_type
+from meteoseg.io.stored import Stamp, opened, stamp_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _ONE_CHANNEL = ("1", "L", "I", "I;16", "I;16B", "F")
@@ -27,13 +28,14 @@ class ImagePlane:
     path: Path
     shape: tuple[int, int]
     dtype: np.dtype[Any]
+    stamp: Stamp
     as_index: bool = False
     _pixels: list[NDArray[Any]] = field(default_factory=list, repr=False, compare=False)
 
     def read(self, window: Window) -> NDArray[Any]:
         """Return the values of `window`."""
         if not self._pixels:
-            values = _decode(self.path, as_index=self.as_index)
+            values = _decode(self.path, self.stamp, as_index=self.as_index)
             self._pixels.append(values.max(axis=-1) if values.ndim == 3 else values)
         return self._pixels[0][window.slices]
 
@@ -49,14 +51,15 @@ def read_image(path: Path, *, as_index: bool = False) -> tuple[MapSource, ...]:
     ------
     InputError : empty, truncated or unreadable file.
     """
-    values = _decode(path, as_index=as_index)
+    stamp = stamp_of(path)
+    values = _decode(path, stamp, as_index=as_index)
     coloured = values.ndim == 3
     step = max(1, int((values.shape[0] * values.shape[1] / 2e5) ** 0.5))
     several_hues = coloured and not is_single_hue(values[::step, ::step].reshape(-1, 3))
     rows, cols = values.shape[:2]
     source = MapSource(
         path,
-        ImagePlane(path, (rows, cols), values.dtype, as_index),
+        ImagePlane(path, (rows, cols), values.dtype, stamp, as_index),
         stem_of(path),
         unit="display" if coloured else unit_of_type(values.dtype),
         remark="RGB picture of one hue, read as the maximum of its three channels" if coloured else "",
@@ -65,20 +68,24 @@ def read_image(path: Path, *, as_index: bool = False) -> tuple[MapSource, ...]:
     return (source,)
 
 
-def _decode(path: Path, *, as_index: bool) -> NDArray[Any]:
+def _decode(path: Path, stamp: Stamp, *, as_index: bool) -> NDArray[Any]:
     """Return (H, W), or (H, W, 3) where the picture has colours."""
-    try:
-        with _large_pictures_allowed(), Image.open(path) as image:
-            if image.mode in _ONE_CHANNEL or (as_index and image.mode == "P"):
-                values = np.asarray(image)
-            elif image.mode == "LA":
-                values = np.asarray(image.getchannel("L"))
-            else:
-                values = np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is empty, truncated or not a readable picture: export or copy it again.") from error
+    with opened(path, stamp) as handle:
+        try:
+            with _large_pictures_allowed(), Image.open(handle) as image:
+                values = _values_of(image, as_index=as_index)
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+            raise InputError(
+                f"{path} is empty, truncated or not a readable picture: export or copy it again."
+            ) from error
     grey = values.ndim == 3 and bool((values[..., :1] == values).all())
     return values[..., 0] if grey else values
+
+
+def _values_of(image: Image.Image, *, as_index: bool) -> NDArray[Any]:
+    if image.mode in _ONE_CHANNEL or (as_index and image.mode == "P"):
+        return np.asarray(image)
+    return np.asarray(image.getchannel("L") if image.mode == "LA" else image.convert("RGB"))
 
 
 @contextmanager

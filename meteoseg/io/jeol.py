@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
 from meteoseg.io.source import MapSource, PixelSize
+from meteoseg.io.stored import Stamp, opened, read_grid, stamp_of
 from meteoseg.io.text import read_text
 
 SUFFIXES = (".map",)
@@ -41,6 +42,7 @@ class MapFilePlane:
     stored: np.dtype[Any]
     stage_scan: bool
     offset: int
+    stamp: Stamp
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -50,10 +52,13 @@ class MapFilePlane:
     def read(self, window: Window) -> NDArray[Any]:
         """Return the values of `window`."""
         rows, cols = self.shape
-        on_disk = (cols, rows) if self.stage_scan else (rows, cols)
-        mapped = np.memmap(self.path, self.stored, "r", self.offset, on_disk)
-        image = mapped.T[:, ::-1] if self.stage_scan else mapped
-        return np.array(image[window.slices], self.dtype)
+        on_disk, part = (rows, cols, 1), window
+        if self.stage_scan:
+            on_disk, part = (cols, rows, 1), Window(cols - window.col_end, window.row, window.width, window.height)
+        with opened(self.path, self.stamp) as handle:
+            stored = read_grid(handle, self.stored, self.offset, on_disk, part)[..., 0]
+        image = stored.T[:, ::-1] if self.stage_scan else stored
+        return np.array(image, self.dtype)
 
 
 def conditions_of(path: Path) -> Conditions | None:
@@ -137,7 +142,8 @@ def _map_plane(path: Path, conditions: Conditions) -> MapFilePlane:
         raise InputError(
             f"{conditions.path} does not state the number of points of {path.name}: export the map as text."
         )
-    pixels, size = conditions.shape[0] * conditions.shape[1], path.stat().st_size
+    pixels, stamp = conditions.shape[0] * conditions.shape[1], stamp_of(path)
+    size = stamp[1]
     width = conditions.bytes_per_value or size // pixels
     if width not in (2, 4) or size < pixels * width:
         raise InputError(
@@ -145,7 +151,9 @@ def _map_plane(path: Path, conditions: Conditions) -> MapFilePlane:
             f"{conditions.shape[1]} points: it is truncated or another map's; copy it again."
         )
     types = [np.dtype(f">u{width}"), np.dtype(f"<u{width}"), *([np.dtype("<f4")] if width == 4 else [])]
-    planes = [MapFilePlane(path, conditions.shape, t, conditions.stage_scan, size - pixels * width) for t in types]
+    planes = [
+        MapFilePlane(path, conditions.shape, t, conditions.stage_scan, size - pixels * width, stamp) for t in types
+    ]
     if conditions.largest_count is None:
         return planes[0]
     for plane in planes:

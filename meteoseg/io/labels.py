@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,7 @@ class BandWriter:
         self._rows_written = 0
         self._queue: queue.Queue[NDArray[Any] | None] = queue.Queue(maxsize=1)
         self._failure: BaseException | None = None
+        self._is_written = False
         self._finished = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -76,9 +78,10 @@ class BandWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        try:
+            if kind is None:
+                self.close()
+        finally:
             self.abort()
 
     def write(self, rows: NDArray[Any]) -> None:
@@ -124,11 +127,11 @@ class BandWriter:
         if self._rows_written != self.shape[0]:
             self.abort()
             raise InputError(f"Only {self._rows_written} of {self.shape[0]} rows were written to {self.path}.")
-        self._finished = True
         self._thread.join()
-        if self._failure is not None:
+        self._finished = True
+        if not self._is_written:
             self._temporary.unlink(missing_ok=True)
-            raise self._failure
+            raise self._failure or RuntimeError(f"{self.path} was not written to its end.")
         self._temporary.replace(self.path)
 
     def abort(self) -> None:
@@ -171,9 +174,10 @@ class BandWriter:
                     metadata=_metadata(self._name, self._size),
                     **_resolution(self._size),
                 )
+            self._is_written = True
         except _AbortedError:
             pass
-        except (OSError, ValueError, RuntimeError) as error:
+        except (MemoryError, OSError, RuntimeError, ValueError, struct.error) as error:
             self._failure = error
 
     @property

@@ -1,4 +1,4 @@
-"""Windowed reads of one TIFF image: memory-mapped where contiguous, else only the strips or tiles touched."""
+"""Windowed reads of one TIFF image: the rows touched where contiguous, else only the strips or tiles touched."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
+from meteoseg.io.stored import Stamp, check_unchanged, opened, read_grid, read_piece, stamp_of
 
 Decoder = Callable[..., Any]
 #: Decoded strips and tiles kept for the next window, over all files (bytes).
@@ -25,11 +26,11 @@ CACHE_BYTES = 128 * 2**20
 
 @dataclass(frozen=True)
 class TiffLayout:
-    """Where the pixels of one page lie; `stamp` (mtime, size) tells a rewritten file from the one opened."""
+    """Where the pixels of one page lie; `stamp` tells a rewritten file from the one opened."""
 
     path: Path
     ifd: int
-    stamp: tuple[int, int]
+    stamp: Stamp
     shape: tuple[int, int]
     samples: int
     separate: bool
@@ -75,7 +76,7 @@ class TiffPlane:
 
     @property
     def needs_decoder(self) -> bool:
-        """Whether the pixels cannot be memory-mapped."""
+        """Whether the pixels lie in strips or tiles that must be decoded or put together."""
         return self.layout.contiguous_at is None
 
     def numbered(self, page: int | None) -> TiffPlane:
@@ -94,7 +95,8 @@ class TiffPlane:
     def read_samples(self, window: Window) -> NDArray[Any]:
         """Return ``(height, width)``, or ``(height, width, 3)`` of an RGB image."""
         layout = self.layout
-        stored = _read_mapped(layout, window) if layout.contiguous_at is not None else _read_segments(layout, window)
+        contiguous = layout.contiguous_at is not None
+        stored = _read_contiguous(layout, window) if contiguous else _read_segments(layout, window)
         return stored[..., :3] if self.sample is None else stored[..., self.sample]
 
 
@@ -132,12 +134,11 @@ def _layout(path: Path, page: tifffile.TiffPage) -> TiffLayout:
         or page.nbytes == 0
     ):
         raise InputError(f"{path} holds no two-dimensional map of numbers (page {page.index + 1}): export it again.")
-    stat = path.stat()
     separate = page.planarconfig == 2 and page.samplesperpixel > 1
     segment = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     segment = (min(segment[0], page.imagelength) if not page.is_tiled else segment[0], segment[1])
     layout = TiffLayout(
-        path, page.index, (stat.st_mtime_ns, stat.st_size), (page.imagelength, page.imagewidth),
+        path, page.index, stamp_of(path), (page.imagelength, page.imagewidth),
         page.samplesperpixel, separate, np.dtype(page.dtype).newbyteorder("="),
         int(page.dataoffsets[0]) if page.is_final and page.is_contiguous else None,
         segment, np.asarray(page.dataoffsets, np.int64), np.asarray(page.databytecounts, np.int64),
@@ -175,19 +176,26 @@ def _segment_grid(layout: TiffLayout) -> tuple[int, int]:
     return math.ceil(layout.shape[0] / layout.segment[0]), math.ceil(layout.shape[1] / layout.segment[1])
 
 
-def _read_mapped(layout: TiffLayout, window: Window) -> NDArray[Any]:
-    shape = (layout.samples, *layout.shape) if layout.separate else (*layout.shape, layout.samples)
-    stored_type = layout.dtype.newbyteorder(layout.byteorder) if layout.dtype.itemsize > 1 else layout.dtype
-    mapped = np.memmap(layout.path, stored_type, "r", layout.contiguous_at or 0, shape)
-    rows, cols = window.slices
-    part = mapped[:, rows, cols].transpose(1, 2, 0) if layout.separate else mapped[rows, cols]
-    return np.array(part, layout.dtype)
+def _read_contiguous(layout: TiffLayout, window: Window) -> NDArray[Any]:
+    stored = layout.dtype.newbyteorder(layout.byteorder) if layout.dtype.itemsize > 1 else layout.dtype
+    at = layout.contiguous_at or 0
+    with opened(layout.path, layout.stamp) as handle:
+        if not layout.separate:
+            values = read_grid(handle, stored, at, (*layout.shape, layout.samples), window)
+        else:
+            step = layout.shape[0] * layout.shape[1] * stored.itemsize
+            planes = [
+                read_grid(handle, stored, at + number * step, (*layout.shape, 1), window)
+                for number in range(layout.samples)
+            ]
+            values = np.concatenate(planes, axis=2)
+    return np.asarray(values, layout.dtype)
 
 
 def _read_segments(layout: TiffLayout, window: Window) -> NDArray[Any]:
     out = np.zeros((*window.shape, layout.samples), layout.dtype)
     (height, width), (grid_rows, grid_cols) = layout.segment, _segment_grid(layout)
-    with layout.path.open("rb") as handle:
+    with opened(layout.path, layout.stamp) as handle:
         for row in range(window.row // height, min(grid_rows, math.ceil(window.row_end / height))):
             for col in range(window.col // width, min(grid_cols, math.ceil(window.col_end / width))):
                 full = Window(row * height, col * width, height, width).intersect(Window.whole(layout.shape))
@@ -242,8 +250,7 @@ def _decoded(layout: TiffLayout, index: int, handle: Any) -> NDArray[Any]:
 def _decode(layout: TiffLayout, index: int, handle: Any) -> NDArray[Any]:
     if not layout.bytecounts[index]:
         return np.zeros((*layout.segment, 1 if layout.separate else layout.samples), layout.dtype)
-    handle.seek(int(layout.offsets[index]))
-    stored = handle.read(int(layout.bytecounts[index]))
+    stored = read_piece(handle, int(layout.offsets[index]), int(layout.bytecounts[index]))
     try:
         values = _decoder(layout.path, layout.ifd, layout.stamp)(stored, index)[0]
     except (ValueError, RuntimeError, IndexError, TypeError) as error:
@@ -254,10 +261,9 @@ def _decode(layout: TiffLayout, index: int, handle: Any) -> NDArray[Any]:
 
 
 @lru_cache(maxsize=128)
-def _decoder(path: Path, ifd: int, stamp: tuple[int, int]) -> Decoder:
+def _decoder(path: Path, ifd: int, stamp: Stamp) -> Decoder:
     """Return tifffile's decoder of a page; `stamp` renews it for a rewritten file."""
-    if (path.stat().st_mtime_ns, path.stat().st_size) != stamp:
-        raise InputError(f"{path} changed while it was read: open the section again.")
+    check_unchanged(path, stamp)
     with tifffile.TiffFile(path) as tif:
         page = tif.pages[ifd]
         return page.decode

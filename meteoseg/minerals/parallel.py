@@ -62,5 +62,9 @@ def over_tiles(shape: tuple[int, int], work: Callable[[Window], None], *, thread
                 work(tile)
             return
         with ThreadPoolExecutor(wanted) as pool:
-            for _ in pool.map(work, tiles):
-                pass  # the results are in place; this raises what a tile raised
+            try:
+                for _ in pool.map(work, tiles):
+                    pass  # the results are in place; this raises what a tile raised
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the tiles to come
+                raise

@@ -9,23 +9,44 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from meteoseg.diskspace import DiskNeed
 from meteoseg.errors import OutputExistsError
 from meteoseg.legend import default_legend, write_legend_csv
+from meteoseg.output import all_or_nothing, complete_or_absent
 from meteoseg.simulate.section import SimulatedSection
 
 
 def write_example(simulated: SimulatedSection, out: Path) -> Path:
     """Write maps and section.toml (pixel size) to `out`; labels, chondrules.csv and recipe.json to `out`/truth.
 
-    `out` is then both a SECTION for every command and a training example.
+    All files are written or none. `out` is then both a SECTION for every command and a training example.
 
     Raises
     ------
     OutputExistsError : `out` exists and is not empty.
+    DiskFullError : the disk is full.
     """
     if out.exists() and any(out.iterdir()):
         raise OutputExistsError(f"Output folder {out} exists and is not empty: choose another name with -o.")
-    (out / "truth").mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        with all_or_nothing(out, _need(simulated)) as renewed:
+            _write(simulated, renewed.folder)
+    else:
+        with complete_or_absent(out, _need(simulated)) as folder:
+            _write(simulated, folder)
+    return out
+
+
+def _need(simulated: SimulatedSection) -> DiskNeed:
+    """Disk space that the files take at most: a value in two bytes, a label in as many as it has."""
+    section = simulated.section
+    maps = 2 * len(section.channels) * section.shape[0] * section.shape[1]
+    labels = sum(layer.nbytes for layer in (simulated.phases, simulated.components, simulated.chondrules))
+    return DiskNeed(f"simulating '{section.name}'", 0, maps + labels)
+
+
+def _write(simulated: SimulatedSection, out: Path) -> None:
+    (out / "truth").mkdir()
     section = simulated.section
     size = section.require_pixel_size()
     lines = [f'name = "{section.name}"', f"pixel_size_um = [{size[0]:g}, {size[1]:g}]", "", "[channels]"]
@@ -48,4 +69,3 @@ def write_example(simulated: SimulatedSection, out: Path) -> Path:
     settings = {"recipe": asdict(simulated.recipe), "detector": asdict(simulated.detector)}
     (out / "truth" / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     write_legend_csv(out / "truth" / "legend.csv", default_legend("phases"), default_legend("components"))
-    return out

@@ -67,6 +67,27 @@ def test_exception_inside_the_block_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), MemoryError("no memory"), RuntimeError("no thread")], ids=repr
+)
+def test_what_stops_the_writing_is_raised_and_the_old_file_stays(tmp_path, monkeypatch, error):
+    write_labels(tmp_path / "a.ome.tif", labels(np.uint8))
+    write = tifffile.TiffWriter.write
+
+    def fail(self, tiles, **options):
+        write(self, (next(tiles) if number else _raise(error) for number in (1, 0)), **options)
+
+    monkeypatch.setattr(tifffile.TiffWriter, "write", fail)
+    with pytest.raises(type(error), match="no"):
+        write_labels(tmp_path / "a.ome.tif", 1 + labels(np.uint8))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ome.tif"]
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.ome.tif"), labels(np.uint8))
+
+
+def _raise(error):
+    raise error
+
+
 def test_too_few_rows_are_refused_and_the_old_file_stays(tmp_path):
     path = tmp_path / "a.ome.tif"
     write_labels(path, labels(np.uint8))

@@ -1,5 +1,6 @@
 """The quick search equals the exhaustive one; tiles, threads and the rejection of what no template explains."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -217,6 +218,20 @@ def test_what_a_tile_raises_arrives(monkeypatch):
         over_tiles((200, 300), work, threads=2)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert cores_at_hand() == 1
+
+
+def test_ctrl_c_does_not_wait_for_the_tiles_to_come():
+    begun = []
+
+    def work(tile):
+        begun.append(tile)
+        if len(begun) == 1:
+            raise KeyboardInterrupt
+        time.sleep(0.02)
+
+    with pytest.raises(KeyboardInterrupt):
+        over_tiles((128 * 60, 512), work, threads=2)
+    assert len(begun) < 30
 
 
 def test_settings_change_the_search_and_bound_of_a_copy_only(classifier):

@@ -19,7 +19,7 @@ from meteoseg.patches import classify_objects, classify_results, load_patch_mode
 from meteoseg.patches.card import CropPlan
 from meteoseg.patches.objects import object_crops, read_object_set
 from meteoseg.patches.textures import count_textures, types_of
-from meteoseg.provenance import input_hashes, section_facts
+from meteoseg.provenance import input_hashes, input_stamps, section_facts
 
 FE = CANONICAL_CHANNELS.index("Fe")
 
@@ -44,7 +44,7 @@ def write_result(folder, maps):
     folder.mkdir(parents=True)
     write_labels(folder / "chondrules.ome.tif", labels, pixel_size_um=(2.0, 2.0))
     measure_objects(labels, (2.0, 2.0)).to_csv(folder / "chondrules.csv", index=False)
-    run = {"section": section_facts(section), "inputs": input_hashes(section), "notes": []}
+    run = {"section": section_facts(section), "inputs": input_hashes(input_stamps(section)), "notes": []}
     (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
     return folder
 

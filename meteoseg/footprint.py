@@ -1,0 +1,57 @@
+"""Disk space that runs take, estimated before they begin."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from meteoseg.diskspace import DiskNeed
+
+#: Bytes per pixel of arrays on disk: the section mask; a layer of labels; components with objects and holes.
+_INSIDE, _LAYER, _COMPONENTS = 1, 1, 6
+#: Bytes per pixel of compressed files, about twice those of a simulated CV (1.9 Mpx: labels 0.10, probabilities 0.34)
+#: and of Semarkona's chondrule 8 (0.9 Mpx: chemistry 1.8).
+_LABELS, _PROBABILITIES, _CHEMISTRY = 0.2, 0.7, 3.6
+#: Report and tables, whatever the size of the section.
+_PAGES = 20_000_000
+
+
+def segment_need(
+    name: str, shape: tuple[int, int], layers: Collection[str], *, probabilities: bool, chemistry: bool
+) -> DiskNeed:
+    """Return what the segmentation of a section needs.
+
+    Parameters
+    ----------
+    name, shape : of the section, (rows, cols).
+    layers : what networks deliver: ``phases``, ``components``.
+    probabilities : whether these are written too; chemistry : whether the phases come from it.
+
+    Examples
+    --------
+    >>> str(segment_need("A12", (40000, 40000), ["phases", "components"], probabilities=False, chemistry=False))
+    "segmenting 'A12' needs about 13.1 GB there, 12.8 GB of it only while it runs"
+    """
+    has_phases, has_components = chemistry or "phases" in layers, "components" in layers
+    scratch = _INSIDE + _LAYER * has_phases + _COMPONENTS * has_components
+    results = _LABELS + _CHEMISTRY * chemistry
+    if probabilities:
+        scratch += _LAYER * (has_phases + has_components + chemistry)
+        results += _PROBABILITIES
+    return _need(f"segmenting '{name}'", shape, scratch, results)
+
+
+def cluster_need(name: str, shape: tuple[int, int]) -> DiskNeed:
+    """Return what sorting a section by a classical tool needs."""
+    return _need(f"sorting '{name}'", shape, _INSIDE + _LAYER, _LABELS)
+
+
+def remake_need(name: str, shape: tuple[int, int], layers: Collection[str], *, chemistry: bool) -> DiskNeed:
+    """Return what making a result folder again needs; `layers` are its label images, chondrules among them."""
+    scratch = _INSIDE + sum(4 if layer == "chondrules" else _LAYER for layer in layers)
+    need = _need(f"making '{name}' again", shape, scratch, _CHEMISTRY * chemistry)
+    return DiskNeed(need.what, need.scratch, need.results, "move the results to another disk")
+
+
+def _need(what: str, shape: tuple[int, int], scratch: int, results: float) -> DiskNeed:
+    n_px = shape[0] * shape[1]
+    return DiskNeed(what, scratch * n_px, round(results * n_px) + _PAGES)

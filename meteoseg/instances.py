@@ -12,6 +12,7 @@ from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
 from meteoseg.errors import ShapeMismatchError
+from meteoseg.grid import BAND_PX, row_bands
 
 FloatArray = NDArray[np.floating[Any]]
 BoolArray = NDArray[np.bool_]
@@ -87,15 +88,31 @@ def separate_objects(
     inside = np.asarray(chondrule_probability >= 0.5)
     if not inside.any():
         return np.zeros(inside.shape, np.int32)
-    smooth = np.where(inside, ndi.gaussian_filter(distance.astype(np.float32), smooth_px), 0)
+    smooth = np.where(inside, ndi.gaussian_filter(distance.astype(np.float32), smooth_px), np.float32(0))
     seeds = _seeds(smooth, inside, round(seed_threshold * _STEPS), round(min_depth * _STEPS))
-    labels = watershed(-smooth, seeds, mask=inside, connectivity=_EIGHT).astype(np.int32)  # type: ignore[no-untyped-call]
-    objects = _join_open_borders(labels, smooth, max_border)
-    ids = np.arange(int(objects.max()) + 1)
-    peaks = np.reshape(ndi.maximum(distance, objects, ids), -1)
-    means = np.bincount(objects.ravel(), chondrule_probability.ravel()) / np.maximum(np.bincount(objects.ravel()), 1)
-    objects[((peaks < min_peak) | (means < min_probability))[objects]] = 0
+    objects = watershed(-smooth, seeds, mask=inside, connectivity=_EIGHT).astype(np.int32, copy=False)  # type: ignore[no-untyped-call]
+    del seeds, inside
+    objects = _join_open_borders(objects, smooth, max_border)
+    del smooth
+    _drop_doubtful(objects, chondrule_probability, distance, min_probability, min_peak)
     return order_by_position(fill_and_drop(objects, min_area_px))
+
+
+def _drop_doubtful(
+    objects: LabelArray, probability: FloatArray, distance: FloatArray, min_probability: float, min_peak: float
+) -> None:
+    """Take away objects of a low mean probability, and those whose distance is low everywhere, in place."""
+    count = int(objects.max()) + 1
+    peak, total, area = np.full(count, -np.inf), np.zeros(count), np.zeros(count)
+    for window in row_bands(objects.shape, BAND_PX):
+        ids = objects[window.slices].ravel()
+        np.maximum.at(peak, ids, distance[window.slices].ravel())
+        total += np.bincount(ids, probability[window.slices].ravel(), count)
+        area += np.bincount(ids, minlength=count)
+    doubtful = (peak < min_peak) | (total < min_probability * area)
+    for window in row_bands(objects.shape, BAND_PX):
+        band = objects[window.slices]
+        band[doubtful[band]] = 0
 
 
 def _join_open_borders(labels: LabelArray, distance: FloatArray, max_border: float) -> LabelArray:
@@ -115,7 +132,9 @@ def _join_open_borders(labels: LabelArray, distance: FloatArray, max_border: flo
         merge_func=lambda *_: None,
         weight_func=_common_border,
     )
-    return np.where(labels > 0, joined + 1, 0).astype(np.int32)
+    joined += 1
+    joined[labels == 0] = 0
+    return np.asarray(joined, np.int32)
 
 
 def _common_border(borders: Any, first: int, second: int, neighbour: int) -> dict[str, float]:
@@ -141,10 +160,13 @@ def _seeds(smooth: FloatArray, inside: BoolArray, threshold: int, depth: int) ->
 
 
 def _first_places(labels: LabelArray) -> NDArray[np.intp]:
-    """Flat index of a pixel of each label 1, 2, ..."""
-    places = np.flatnonzero(labels)
-    found = np.empty(int(labels.max()) + 1, np.intp)
-    found[labels.ravel()[places]] = places
+    """Flat index of the first pixel of each label 1, 2, ...; -1 for labels that do not occur."""
+    found = np.full(int(labels.max(initial=0)) + 1, -1, np.intp)
+    flat = labels.ravel()
+    # From the end: what is written last stays.
+    for start in range((flat.size - 1) // BAND_PX * BAND_PX, -1, -BAND_PX):
+        band = flat[start : start + BAND_PX][::-1]
+        found[band] = np.arange(start + band.size - 1, start - 1, -1)
     return found[1:]
 
 
@@ -220,9 +242,8 @@ def order_by_position(labels: LabelArray) -> LabelArray:
     >>> order_by_position(np.array([[0, 7, 7], [3, 3, 0]])).tolist()
     [[0, 1, 1], [2, 2, 0]]
     """
-    ids, first = np.unique(labels, return_index=True)
-    order = ids[np.argsort(first)]
-    order = order[order != 0]
-    table = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
+    first = _first_places(labels)
+    order = np.argsort(first, kind="stable")[np.count_nonzero(first < 0) :] + 1
+    table = np.zeros(len(first) + 1, np.int32)
     table[order] = np.arange(1, len(order) + 1, dtype=np.int32)
     return table[labels]

@@ -23,6 +23,8 @@ from meteoseg.resample import Read
 from meteoseg.section import Section
 from meteoseg.train.dataset import input_reader
 
+#: Crops are read in strips of about this many pixels.
+_STRIP_PX = 400_000
 #: Gives the crop (C, H, W) of an index.
 Crop = Callable[[int], Image]
 
@@ -77,24 +79,45 @@ def _is_large(labels: NDArray[Any], number: int, window: Window, least_px: float
 
 def _crop(read: Read, labels: NDArray[Any], number: int, window: Window, plan: CropPlan) -> Image:
     side = int(np.ceil(max(window.height, window.width) * (1 + 2 * plan.margin)))
+    # A large object is brought to twice the size of the input while it is read: in fine maps it fills the memory.
+    factor = max(1, side // (2 * plan.patch_px))
+    side = -(-side // factor) * factor
     row = window.row + window.height // 2 - side // 2
     col = window.col + window.width // 2 - side // 2
-    rows, cols = labels.shape
-    top, left = max(0, row), max(0, col)
-    inner = Window(top, left, min(rows, row + side) - top, min(cols, col + side) - left)
-    values = np.asarray(read(inner), np.float32)
-    own = np.asarray(labels[inner.slices] == number, np.float32)
-    absent = values[:, 0, 0] == ABSENT
-    if plan.mask == "cut":
-        values = values * own
-    planes = np.concatenate([values, own[None]]) if plan.mask == "plane" else values
-    square = np.zeros((len(planes), side, side), np.float32)
-    square[:, top - row : top - row + inner.height, left - col : left - col + inner.width] = planes
-    how = cv2.INTER_AREA if side > plan.patch_px else cv2.INTER_LINEAR
+    height = factor * max(1, _STRIP_PX // (side * factor))
+    strips = (Window(top, col, min(height, row + side - top), side) for top in range(row, row + side, height))
+    square = np.concatenate([_means(_strip(read, labels, number, strip, plan), factor) for strip in strips], axis=1)
+    how = cv2.INTER_AREA if square.shape[1] > plan.patch_px else cv2.INTER_LINEAR
     size = (plan.patch_px, plan.patch_px)
     out = np.stack([np.asarray(cv2.resize(plane, size, interpolation=how), np.float32) for plane in square])
-    out[: len(values)][absent] = ABSENT
+    first = np.asarray(read(Window(window.row, window.col, 1, 1)))[:, 0, 0]
+    out[: len(first)][first == ABSENT] = ABSENT
     return out
+
+
+def _strip(read: Read, labels: NDArray[Any], number: int, strip: Window, plan: CropPlan) -> NDArray[np.float32]:
+    """Read the planes (C, h, w) of a strip; 0 beyond the map."""
+    out = np.zeros((plan.n_planes, *strip.shape), np.float32)
+    top, left = max(0, strip.row), max(0, strip.col)
+    bottom, right = (min(end, size) for end, size in zip((strip.row_end, strip.col_end), labels.shape, strict=True))
+    if top < bottom:
+        inner = Window(top, left, bottom - top, right - left)
+        place = out[:, top - strip.row : bottom - strip.row, left - strip.col : right - strip.col]
+        own = labels[inner.slices] == number
+        place[: len(plan.channels)] = read(inner)
+        if plan.mask == "cut":
+            place *= own
+        elif plan.mask == "plane":
+            place[-1] = own
+    return out
+
+
+def _means(planes: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Return the means over squares of `factor` pixels on a side."""
+    if factor == 1:
+        return planes
+    high, wide = (size // factor for size in planes.shape[1:])
+    return np.asarray(planes.reshape(len(planes), high, factor, wide, factor).mean(axis=(2, 4)), np.float32)
 
 
 def read_object_set(folders: Sequence[Path], plan: CropPlan, label: str) -> PatchSet:

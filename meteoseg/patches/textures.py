@@ -28,6 +28,7 @@ from meteoseg.measure import (
     result_folders,
     write_json,
 )
+from meteoseg.objects import iter_object_windows
 from meteoseg.patches.card import UNCLASSIFIED, PatchCard
 from meteoseg.patches.dataset import TABLE
 from meteoseg.patches.model import PatchModel, label_table, network_logits
@@ -144,8 +145,7 @@ def classify_objects(
     numbers, crop = object_crops(section, labels, model.card.crops)
     size, network = model.batch_size, model.file.network
     logits = network_logits(network, crop, len(numbers), batch_size=size, progress=progress)
-    every = np.unique(labels)
-    every = every[every != 0].astype(np.int64)
+    every = np.array([number for number, _ in iter_object_windows(labels)], np.int64)
     shares = np.full((len(every), len(model.card.classes)), np.nan, np.float32)
     shares[np.searchsorted(every, numbers)] = mean_shares([logits], model.card.temperature)
     table = label_table(shares, model.card, top=top, min_probability=min_probability)

@@ -15,7 +15,7 @@ from meteoseg.elements import CANONICAL_CHANNELS
 from meteoseg.errors import InputError, ShapeMismatchError
 from meteoseg.io import open_section, read_labels, write_labels
 from meteoseg.objects import measure_objects
-from meteoseg.patches import classify_objects, classify_results, load_patch_model, train_patches
+from meteoseg.patches import classify_objects, classify_results, load_patch_model, objects, train_patches
 from meteoseg.patches.card import CropPlan
 from meteoseg.patches.objects import object_crops, read_object_set
 from meteoseg.patches.textures import count_textures, types_of
@@ -82,6 +82,21 @@ def test_objects_at_the_border_are_filled_up_with_nothing(tmp_path):
     _, crops = all_crops(section, labels, plan(margin=0.0))
     assert (crops[0, 0, 0] == 0).all()
     assert (crops[0, 0, 12] > 0).any()
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (5, 9), (20, 40)])
+def test_large_objects_are_read_in_strips(tmp_path, monkeypatch, corner):
+    section = open_section(write_section(tmp_path / "s"))
+    labels = np.zeros(section.shape, np.uint32)
+    labels[corner[0] : corner[0] + 40, corner[1] : corner[1] + 31] = 1
+    how = plan(patch_px=6, mask="cut")
+    _, whole = all_crops(section, labels, how)
+    monkeypatch.setattr(objects, "_STRIP_PX", 200)
+    _, strips = all_crops(section, labels, how)
+    np.testing.assert_array_equal(strips, whole)
+    assert whole[0, 0].mean() == pytest.approx(
+        object_crops(section, labels, replace(how, patch_px=60))[1](0)[0].mean(), rel=0.01
+    )
 
 
 def test_small_and_unwanted_objects_are_left_out(tmp_path):

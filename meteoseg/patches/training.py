@@ -43,7 +43,7 @@ from meteoseg.patches.split import (
     limit_per_class,
     split_by_group,
 )
-from meteoseg.train.dataset import find_examples
+from meteoseg.train.dataset import find_examples, matches
 from meteoseg.train.loop import CARD, CONFIG, METRICS
 from meteoseg.train.running import CHECKPOINT, Recorder, loader, quiet_lightning, run_steps
 
@@ -232,8 +232,7 @@ def _load(config: PatchConfig) -> _Data:
 def _join_globs(patterns: Sequence[str]) -> PatchSet:
     folders: dict[Path, None] = {}
     for pattern in patterns:
-        anchor = Path(pattern).anchor
-        found = sorted(Path(anchor or ".").glob(str(Path(pattern).relative_to(anchor) if anchor else pattern)))
+        found = matches(pattern)
         if not found:
             raise InputError(f"'{pattern}' matches nothing: give a folder of shards or with patches.csv.")
         folders.update(dict.fromkeys(found))

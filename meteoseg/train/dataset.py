@@ -78,6 +78,13 @@ class Example:
         return replace(self, image=self.image[window.slices], targets=self.targets[window.slices])
 
 
+def matches(pattern: str) -> list[Path]:
+    """Return the paths that a glob matches, sorted; hidden ones are left out: unfinished folders are."""
+    anchor = Path(pattern).anchor
+    found = Path(anchor or ".").glob(str(Path(pattern).relative_to(anchor) if anchor else pattern))
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
 def find_examples(patterns: Sequence[str]) -> tuple[Path, ...]:
     """Return the training-example folders that globs match, each once, sorted.
 
@@ -87,10 +94,7 @@ def find_examples(patterns: Sequence[str]) -> tuple[Path, ...]:
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
-        anchor = Path(pattern).anchor
-        matches = Path(anchor or ".").glob(str(Path(pattern).relative_to(anchor) if anchor else pattern))
-        folders = sorted(match.resolve() for match in matches)
-        folders = [folder for folder in folders if folder.is_dir()]
+        folders = sorted(match.resolve() for match in matches(pattern) if match.is_dir())
         if not folders:
             raise InputError(f"'{pattern}' matches no folder: give a glob of training-example folders.")
         found.update(dict.fromkeys(folders))

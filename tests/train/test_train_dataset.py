@@ -16,6 +16,7 @@ from meteoseg.train.dataset import (
     Example,
     choose_classes,
     distance_target,
+    find_examples,
     load_example,
     load_split,
     split_block,
@@ -125,6 +126,11 @@ def test_held_out_link_to_a_trained_section_is_refused(pair):
     config = make_config(pair, data='sections = ["a"]\nvalidation = ["copy"]')
     with pytest.raises(InputError, match="both trained on and held out"):
         load_split(config)
+
+
+def test_unfinished_folders_are_no_examples(pair):
+    (pair / ".c.partial-1").mkdir()
+    assert [folder.name for folder in find_examples([f"{pair}/*"])] == ["a", "b"]
 
 
 def test_glob_without_match_is_refused(pair):

@@ -18,7 +18,9 @@ from meteoseg.classify import (
     classification_table,
     classify,
     classify_table,
+    looks_handmade,
     measurements_from_tables,
+    ranked_table,
 )
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError
 from meteoseg.grid import Window
@@ -291,30 +293,35 @@ def read_roi(path: Path) -> NDArray[np.bool_]:
     return np.asarray(read_labels(path) != 0)
 
 
-def classify_again(path: Path, *, prior: str = "equal") -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+def classify_again(
+    path: Path, *, prior: str = "equal", is_fall: bool = False
+) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
     """Classify result folders or a table again.
 
     Returns
     -------
-    One row per section, and the classification of each section as in classification.json.
+    One row per section, or for a table made by hand a row per meteorite and group (`meteoseg.classify.ranked_table`);
+    and the classification of each as in classification.json.
     """
     found: dict[str, Classification] = {}
     if path.is_dir():
         for folder in result_folders(path):
-            found[folder.name] = classify_folder(folder, prior=prior)
-    else:
-        found = classify_table(_read_csv(path), prior=prior)
-        found = {name or path.stem: answer for name, answer in found.items()}
-    return classification_table(found), {name: answer.to_json_dict() for name, answer in found.items()}
+            found[folder.name] = classify_folder(folder, prior=prior, is_fall=is_fall)
+        return classification_table(found), {name: answer.to_json_dict() for name, answer in found.items()}
+    table = _read_csv(path)
+    found = classify_table(table, prior=prior, is_fall=is_fall)
+    found = {name or path.stem: answer for name, answer in found.items()}
+    written = ranked_table(found) if looks_handmade(table) else classification_table(found)
+    return written, {name: answer.to_json_dict() for name, answer in found.items()}
 
 
-def classify_folder(folder: Path, *, prior: str = "equal") -> Classification:
+def classify_folder(folder: Path, *, prior: str = "equal", is_fall: bool = False) -> Classification:
     """Classify a result folder from its tables and what run.json says about its channels."""
     modes = _read_csv(folder / MODES_CSV)
     chondrules = _read_csv(folder / CHONDRULES_CSV) if (folder / CHONDRULES_CSV).is_file() else None
     chemistry = _read_csv(folder / CHEMISTRY_CSV) if (folder / CHEMISTRY_CSV).is_file() else None
     facts = read_run(folder).get("section", {})
-    return classify_tables(modes, chondrules, facts, chemistry=chemistry, prior=prior)
+    return classify_tables(modes, chondrules, facts, chemistry=chemistry, prior=prior, is_fall=is_fall)
 
 
 def classify_tables(
@@ -324,6 +331,7 @@ def classify_tables(
     *,
     chemistry: pd.DataFrame | None = None,
     prior: str = "equal",
+    is_fall: bool = False,
 ) -> Classification:
     """Classify a section from its tables and the facts of its maps (``section`` of run.json).
 
@@ -338,6 +346,7 @@ def classify_tables(
         pixel_size_error_pct=facts.get("pixel_size_error_pct"),
         channels=None if channels is None else [channel["name"] for channel in channels],
         calibrated=bool(facts.get("calibrated", False)),
+        is_fall=is_fall,
     )
     return classify(replace(measured, notes=(*measured.notes, *notes)), prior=prior)
 

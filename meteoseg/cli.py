@@ -409,17 +409,9 @@ def classify(table: Path, out: Path | None, prior: str, fall: bool) -> None:
       meteoseg classify results/A12
       meteoseg classify published.csv -o groups.csv
     """
-    from meteoseg.measure import classify_again
-    from meteoseg.output import whole_file
-    from meteoseg.report.tables import format_classification
+    from meteoseg.classifying import classify_path
 
-    ranked, answers = classify_again(table, prior=prior, is_fall=fall)
-    for name, answer in answers.items():
-        click.echo(f"{name}\n{format_classification(answer)}")
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(out) as part:
-            ranked.to_csv(part, index=False)
+    click.echo(classify_path(table, out, prior=prior, is_fall=fall))
 
 
 @main.command()

@@ -21,6 +21,7 @@ from meteoseg.classify import (
     looks_handmade,
     measurements_from_tables,
     ranked_table,
+    read_hand_table,
 )
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError
 from meteoseg.grid import Window
@@ -293,26 +294,35 @@ def read_roi(path: Path) -> NDArray[np.bool_]:
     return np.asarray(read_labels(path) != 0)
 
 
-def classify_again(
-    path: Path, *, prior: str = "equal", is_fall: bool = False
-) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+@dataclass(frozen=True)
+class Answers:
+    """Classifications by name, the groups that a table made by hand states, and whether it was one."""
+
+    found: Mapping[str, Classification]
+    stated: Mapping[str, str]
+    handmade: bool
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per section, or for a table made by hand a row per meteorite and group."""
+        return ranked_table(self.found) if self.handmade else classification_table(self.found)
+
+
+def classify_again(path: Path, *, prior: str = "equal", is_fall: bool = False) -> Answers:
     """Classify result folders or a table again.
 
-    Returns
-    -------
-    One row per section, or for a table made by hand a row per meteorite and group (`meteoseg.classify.ranked_table`);
-    and the classification of each as in classification.json.
+    Raises
+    ------
+    InputError, UnknownNameError : see `meteoseg.classify.classify_table`.
     """
-    found: dict[str, Classification] = {}
     if path.is_dir():
-        for folder in result_folders(path):
-            found[folder.name] = classify_folder(folder, prior=prior, is_fall=is_fall)
-        return classification_table(found), {name: answer.to_json_dict() for name, answer in found.items()}
+        folders = result_folders(path)
+        return Answers({f.name: classify_folder(f, prior=prior, is_fall=is_fall) for f in folders}, {}, False)
     table = _read_csv(path)
+    handmade = looks_handmade(table)
+    stated = {name: row.stated_group for name, row in read_hand_table(table).items()} if handmade else {}
     found = classify_table(table, prior=prior, is_fall=is_fall)
-    found = {name or path.stem: answer for name, answer in found.items()}
-    written = ranked_table(found) if looks_handmade(table) else classification_table(found)
-    return written, {name: answer.to_json_dict() for name, answer in found.items()}
+    return Answers({name or path.stem: answer for name, answer in found.items()}, stated, handmade)
 
 
 def classify_folder(folder: Path, *, prior: str = "equal", is_fall: bool = False) -> Classification:

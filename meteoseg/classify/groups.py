@@ -91,7 +91,7 @@ class ReferenceRow:
 
 @dataclass(frozen=True)
 class Member:
-    """A kind of rock within a group: its rows in the reference table, the first that has a property counts; its share."""
+    """A kind of rock in a group: its rows of the reference table, the first with a property counts; its share."""
 
     rows: tuple[str, ...]
     share: float
@@ -103,7 +103,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """A chondrite group, or ``none``: its class, its rows in the reference table, its usual type and number of falls."""
+    """A chondrite group, or ``none``: its class, rows in the reference table, usual type and number of falls."""
 
     name: str
     class_name: str
@@ -233,6 +233,12 @@ def reference() -> Mapping[tuple[str, str], ReferenceRow]:
             low, typical, high = (min(100.0, factor * value) for value in (row.low, row.typical, row.high))
             table[group, name] = replace(row, low=low, typical=typical, high=high)
     return table | {(row.group, row.property_name): row for row in _rows_of("groups_more.csv")}
+
+
+def trust_in(name: str) -> float:
+    """Return the share of a row's own density for a property; the rest is the flat background."""
+    decision = rules()["decision"]
+    return float(decision["trust_of"].get(name, decision["trust"]))
 
 
 def log_density(row: ReferenceRow | None, value: float, sd: float, *, name: str, trust: float) -> float:

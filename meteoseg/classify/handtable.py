@@ -17,7 +17,7 @@ from meteoseg.errors import InputError, UnknownNameError
 #: Columns that may name the meteorite, the first found counts.
 NAME_COLUMNS = ("name", "section", "meteorite")
 #: Columns that are read over, with a note.
-REMARKS = ("remark", "remarks", "note", "notes", "source", "reference", "comment", "status", "type", "class", "weathering")
+REMARKS = tuple("remark remarks note notes source reference comment status type class weathering".split())
 #: Column with the group a source states, to compare the answer with; column that says whether it is a fall.
 GROUP_COLUMN, FALL_COLUMN = "group", "fall"
 _SUFFIX = {"%": "pct", "vol%": "vol_pct", "wt%": "wt_pct", "mol%": "mol_pct", "area%": "area_pct", "ratio": ""}
@@ -60,8 +60,8 @@ def read_hand_table(table: pd.DataFrame, *, is_fall: bool = False) -> dict[str, 
 
     Parameters
     ----------
-    table : columns of `column_of`, or the bare names of the properties, each with an optional ``_err`` (or ``_sd``) twin: one
-        standard deviation; ``name``; ``fall`` (yes, no); ``group``; remarks. A cell such as ``<0.1`` is a limit.
+    table : columns of `column_of`, or the bare names of the properties, each with an optional ``_err`` (or ``_sd``)
+        twin: one standard deviation; ``name``; ``fall`` (yes, no); ``group``; remarks. A cell ``<0.1`` is a limit.
     is_fall : all of them are falls.
 
     Returns
@@ -136,9 +136,7 @@ def _property_of(bare: str, column: str) -> str:
     raise UnknownNameError.of("column", column, [column_of(name) for name in _known()] + list(NAME_COLUMNS))
 
 
-def _values(
-    row: Mapping[str, Any], columns: Mapping[str, tuple[str, str | None]], label: str
-) -> dict[str, Measured]:
+def _values(row: Mapping[str, Any], columns: Mapping[str, tuple[str, str | None]], label: str) -> dict[str, Measured]:
     values = {}
     for name, (column, error_column) in columns.items():
         if _empty(row[column]):
@@ -159,12 +157,13 @@ def _empty(cell: Any) -> bool:
 def _number(cell: Any, column: str, label: str) -> tuple[float, float]:
     """Return the value of a cell and, for a limit of detection, its standard deviation."""
     below = _BELOW.match(str(cell))
+    held = f"{label}: column '{column}' holds {cell!r}"
     try:
         value = float(below.group(1)) if below else float(cell)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{label}: column '{column}' holds {cell!r}: give a number or leave the cell empty.") from error
+        raise InputError(f"{held}: give a number or leave the cell empty.") from error
     if not 0 <= value < math.inf:
-        raise InputError(f"{label}: column '{column}' holds {cell!r}: give a finite number of at least 0.")
+        raise InputError(f"{held}: give a finite number of at least 0.")
     return (value / 2, value / 2) if below else (value, 0.0)
 
 
@@ -202,6 +201,6 @@ def _check_sums(values: Mapping[str, Measured], label: str) -> None:
         total = sum(values[name].value for name in present)
         if total > limits[key]:
             raise InputError(
-                f"{label}: {' + '.join(present)} add up to {total:.4g} %, over {limits[key]:g} %: give vol% of the whole "
-                "rock, each part once."
+                f"{label}: {' + '.join(present)} add up to {total:.4g} %, over {limits[key]:g} %: give vol% of the "
+                "whole rock, each part once."
             )

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.classify.groups import NONE, Member, density_at, groups, properties, rules
+from meteoseg.classify.groups import NONE, Member, density_at, groups, properties, rules, trust_in
 from meteoseg.classify.measurements import Measurements
 
 _POINTS = 241
@@ -17,13 +17,13 @@ _POINTS = 241
 
 @dataclass(frozen=True)
 class NextStep:
-    """A property worth measuring.
+    """A property (`name`) worth measuring.
 
     `bits` is the mutual information of property and group: by how much it is expected to reduce the entropy of the
     posterior (`open_bits`). `between` are the two groups that it tells apart.
     """
 
-    property: str
+    name: str
     bits: float
     open_bits: float
     between: tuple[str, str]
@@ -31,7 +31,7 @@ class NextStep:
     @property
     def text(self) -> str:
         """The advice in words."""
-        words = properties()[self.property].words
+        words = properties()[self.name].words
         first, second = ("none of the groups" if name == NONE else name for name in self.between)
         return (
             f"{words[0].upper()}{words[1:]} would decide between {first} and {second}: expected to settle "
@@ -80,7 +80,7 @@ def entropy_bits(chance: NDArray[np.float64]) -> float:
 def _one_per_family(steps: Sequence[NextStep]) -> list[NextStep]:
     families: dict[str, NextStep] = {}
     for step in steps:
-        families.setdefault(properties()[step.property].family, step)
+        families.setdefault(properties()[step.name].family, step)
     return list(families.values())
 
 
@@ -117,6 +117,5 @@ def _group_densities(name: str, members: Mapping[str, Sequence[float]]) -> NDArr
 def _on_grid(member: Member, name: str) -> NDArray[np.float64]:
     rule = properties()[name]
     positions = np.linspace(rule.scaled(rule.low), rule.scaled(rule.high), _POINTS)
-    trust = float(rules()["decision"]["trust"])
-    density = density_at(member.row(name), rule, positions, error=0.0, trust=trust)
+    density = density_at(member.row(name), rule, positions, error=0.0, trust=trust_in(name))
     return np.asarray(density / density.sum())

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from meteoseg.classify.groups import NONE, Group, Member, groups, log_density, properties, rules
+from meteoseg.classify.groups import NONE, Group, Member, groups, log_density, properties, rules, trust_in
 from meteoseg.classify.measurements import Measured, Measurements
 from meteoseg.classify.petrology import original_metal
 from meteoseg.errors import UnknownNameError
@@ -74,11 +74,10 @@ def _scaled_to(shares: dict[str, float], total: float) -> dict[str, float]:
 def _member_evidence(member: Member, group: Group, measurements: Measurements) -> dict[str, float]:
     used = [name for name in properties() if name in measurements.values]
     families = [properties()[name].family for name in used]
-    trust = float(rules()["decision"]["trust"])
     evidence = {}
     for name, family in zip(used, families, strict=True):
         measured = seen_as(group, name, measurements)
-        own = log_density(member.row(name), measured.value, measured.sd, name=name, trust=trust)
+        own = log_density(member.row(name), measured.value, measured.sd, name=name, trust=trust_in(name))
         flat = math.log(properties()[name].background_density)
         evidence[name] = family_weight(families.count(family)) * (own - flat)
     return evidence

@@ -118,7 +118,7 @@ def _evidence_dict(item: Evidence) -> dict[str, Any]:
 
 def _step_dict(step: NextStep) -> dict[str, Any]:
     return {
-        "property": step.property,
+        "property": step.name,
         "expected_bits": _rounded(step.bits),
         "open_bits": _rounded(step.open_bits),
         "between": list(step.between),

@@ -14,7 +14,7 @@ from meteoseg.classify.measurements import Measured, measurements_from_tables
 from meteoseg.classify.suggestion import NOT_ENOUGH, Classification, classify
 from meteoseg.classify.wording import evidence_line
 
-RANKED_COLUMNS = ("name", "rank", "group", "probability", "evidence", "class", "suggestion", "type", "weathering", "next")
+RANKED_COLUMNS = tuple("name rank group probability evidence class suggestion type weathering next".split())
 #: A partner is tied where it is second with at least this probability.
 TIED_PROBABILITY = 0.2
 
@@ -93,7 +93,7 @@ def classification_table(found: Mapping[str, Classification]) -> pd.DataFrame:
 
 
 def ranked_table(found: Mapping[str, Classification]) -> pd.DataFrame:
-    """Return a row per meteorite and group, the most probable first; one row without numbers where nothing was measured.
+    """Return a row per meteorite and group, the most probable first; one without numbers where nothing was measured.
 
     Columns: name, rank (from 1), group (``none``: none of these), probability, evidence (for and against in words),
     and of the whole answer class, suggestion, type, weathering and what to measure next.
@@ -103,8 +103,8 @@ def ranked_table(found: Mapping[str, Classification]) -> pd.DataFrame:
         whole = {"class": result.class_, "suggestion": result.suggestion, "type": result.type}
         whole |= {"weathering": result.weathering, "next": " ".join(step.text for step in result.next_steps[:1])}
         if result.is_open:
-            why = " ".join(result.notes)
-            rows.append({"name": name, "rank": pd.NA, "group": NOT_ENOUGH, "probability": math.nan, "evidence": why} | whole)
+            row = {"name": name, "rank": pd.NA, "group": NOT_ENOUGH, "probability": math.nan}
+            rows.append(row | {"evidence": " ".join(result.notes)} | whole)
             continue
         for rank, score in enumerate(result.groups, start=1):
             told = evidence_line(score.for_, score.against)
@@ -118,19 +118,20 @@ def agreement(stated: Mapping[str, str], found: Mapping[str, Classification]) ->
 
     Returns
     -------
-    ``n``; ``top_1`` and ``top_2``: shares of them whose stated group is first, or among the first two; ``top_1_or_tied``: is first,
-    or second with a probability of at least 0.2; ``log_loss``: mean of -ln of the probability of the stated group.
+    ``n``; ``top_1`` and ``top_2``: shares whose stated group is first, or among the first two; ``top_1_or_tied``: is
+    first, or second with a probability of at least 0.2; ``log_loss``: mean of -ln of that of the stated group.
     """
     judged = {name: group for name, group in stated.items() if group and not found[name].is_open}
     if not judged:
         return {"n": 0}
-    first, second, tied, loss = 0, 0, 0, 0.0
-    for name, group in judged.items():
-        order = [score.group for score in found[name].groups]
-        chance = {score.group: score.probability for score in found[name].groups}[group]
-        first += order[0] == group
-        second += order[1] == group
-        tied += order[1] == group and chance >= TIED_PROBABILITY
-        loss -= math.log(max(chance, 1e-12))
+    places = [[score.group for score in found[name].groups].index(group) for name, group in judged.items()]
+    chances = [found[name].groups[place].probability for name, place in zip(judged, places, strict=True)]
+    tied = [place == 1 and chance >= TIED_PROBABILITY for place, chance in zip(places, chances, strict=True)]
     n = len(judged)
-    return {"n": n, "top_1": first / n, "top_2": (first + second) / n, "top_1_or_tied": (first + tied) / n, "log_loss": loss / n}
+    return {
+        "n": n,
+        "top_1": places.count(0) / n,
+        "top_2": sum(place <= 1 for place in places) / n,
+        "top_1_or_tied": (places.count(0) + sum(tied)) / n,
+        "log_loss": -sum(math.log(max(chance, 1e-12)) for chance in chances) / n,
+    }

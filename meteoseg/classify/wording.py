@@ -35,10 +35,10 @@ def reasons(
 def _reason(group: Group, name: str, share: float, measured: Measured) -> str:
     rule = properties()[name]
     found = f"{rule.words} {measured.value:.3g} {rule.unit}"
-    who = OTHER_ROCKS if group.name == NONE else group.name
     span = published_range(group, name)
-    if not span:
-        return f"{found}, with no published range of {who}"
+    if group.name == NONE or not span:
+        return _without_range(found, share, group)
+    who = group.name
     low, high = span
     printed = f"({low:.3g} to {high:.3g})"
     if share > 0:
@@ -48,6 +48,12 @@ def _reason(group: Group, name: str, share: float, measured: Measured) -> str:
     if measured.value < low:
         return f"{found} is less than in {who} {printed}"
     return f"{found} is unusual in {who} {printed}"
+
+
+def _without_range(found: str, share: float, group: Group) -> str:
+    if group.name == NONE:
+        return f"{found} {'suits' if share > 0 else 'is unusual in'} {OTHER_ROCKS}"
+    return f"{found}, of which no range of {group.name} is published"
 
 
 def published_range(group: Group, name: str) -> tuple[float, float] | None:

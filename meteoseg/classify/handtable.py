@@ -17,7 +17,10 @@ from meteoseg.errors import InputError, UnknownNameError
 #: Columns that may name the meteorite, the first found counts.
 NAME_COLUMNS = ("name", "section", "meteorite")
 #: Columns that are read over, with a note.
-REMARKS = tuple("remark remarks note notes source reference comment status type class weathering".split())
+REMARKS = (
+    *("remark", "remarks", "note", "notes", "source", "reference", "comment"),
+    *("status", "type", "class", "weathering"),
+)
 #: Column with the group a source states, to compare the answer with; column that says whether it is a fall.
 GROUP_COLUMN, FALL_COLUMN = "group", "fall"
 _SUFFIX = {"%": "pct", "vol%": "vol_pct", "wt%": "wt_pct", "mol%": "mol_pct", "area%": "area_pct", "ratio": ""}

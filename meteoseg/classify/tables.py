@@ -14,7 +14,10 @@ from meteoseg.classify.measurements import Measured, measurements_from_tables
 from meteoseg.classify.suggestion import NOT_ENOUGH, Classification, classify
 from meteoseg.classify.wording import evidence_line
 
-RANKED_COLUMNS = tuple("name rank group probability evidence class suggestion type weathering next".split())
+RANKED_COLUMNS = (
+    *("name", "rank", "group", "probability", "evidence"),
+    *("class", "suggestion", "type", "weathering", "next"),
+)
 #: A partner is tied where it is second with at least this probability.
 TIED_PROBABILITY = 0.2
 

@@ -1,9 +1,8 @@
 """Score the group suggestion on simulated sections: top-1, top-2, confusion, reliability, ties.
 
-Run: python score.py FOLDER [-n DRAWS]. Sections are drawn twice: from the fields that draw.py painted (each stands for a
-section of 100 mm2 with its realised modes; its chondrules are drawn with replacement), and from the recipes themselves
-(the modes that the generator is told, which its fields do not all reach). Each is measured DRAWS times with errors: 10 %
-(relative) and 0.3 points on modes, 8 % on the mean diameter, Fa and Fs of 30 chondrules with an offset of 0.5 mol%.
+Run: python score.py FOLDER [-n DRAWS]. Sections are drawn twice: from the fields that draw.py painted (each stands for
+a section of 100 mm2 with its realised modes; its chondrules are drawn with replacement), and from the recipes (the modes
+
 """
 
 from __future__ import annotations
@@ -56,7 +55,11 @@ def measured(rng: np.random.Generator, folder: Path) -> Measurements:
         objects[name] = objects[name] * scale**power
     group, petrologic = folder.name.split("_")[0], float(modes["petrologic_type"].iloc[0])
     found = measurements_from_tables(
-        modes, objects, channels=CHANNELS, pixel_size_error_pct=100 * SIZE, chemistry=irons(rng, truth, group, petrologic)
+        modes,
+        objects,
+        channels=CHANNELS,
+        pixel_size_error_pct=100 * SIZE,
+        chemistry=irons(rng, truth, group, petrologic),
     )
     return found
 
@@ -175,7 +178,8 @@ def main() -> None:
         made = [(group, partial(from_recipe, group=group, petrologic=kind)) for group in pair for kind in types]
         inside = answers(made, given.draws, keep)[list(pair)]
         share = inside.div(inside.sum(axis=1), axis=0)
-        print(f"\n{name}: of these groups the first has {share.max(axis=1).mean():.2f}, the last {share.min(axis=1).mean():.2f}")
+        first, last = share.max(axis=1).mean(), share.min(axis=1).mean()
+        print(f"\n{name}: of these groups the first has {first:.2f}, the last {last:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Score the group suggestion on simulated sections: top-1, top-2, confusion, reliability, ties.
 
 Run: python score.py FOLDER [-n DRAWS]. Sections are drawn twice: from the fields that draw.py painted (each stands for
-a section of 100 mm2 with its realised modes; its chondrules are drawn with replacement), and from the recipes (the modes
-
+100 mm2 with its realised modes; its chondrules are drawn with replacement), and from the recipes (the modes that the
+generator is told, which its fields do not all reach). Each is measured DRAWS times with errors: 10 % (relative) and 0.3
+points on modes, 8 % on the mean diameter, Fa and Fs of 30 chondrules with an offset of 0.5 mol%.
 """
 
 from __future__ import annotations

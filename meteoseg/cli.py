@@ -398,25 +398,20 @@ def simulate(size: str, out: Path, pixel_size: float, **given: Any) -> None:
 @click.argument("table", type=PathArgument, metavar="OUT|TABLE.csv")
 @click.option("-o", "--out", type=PathArgument, metavar="CSV", help="Ranked groups as a table.")
 @click.option("--prior", default="equal", show_default=True, help="equal, or falls (their frequency).")
-def classify(table: Path, out: Path | None, prior: str) -> None:
+@click.option("--fall", is_flag=True, help="Seen to fall: weathering is W0.")
+def classify(table: Path, out: Path | None, prior: str, fall: bool) -> None:
     r"""Suggest a chondrite group from modes, sizes and compositions.
+
+    TABLE.csv is like modes.csv, or made by hand: one row per meteorite (docs/classification.md).
 
     \b
     Examples
       meteoseg classify results/A12
-      meteoseg classify results/modes.csv -o groups.csv
+      meteoseg classify published.csv -o groups.csv
     """
-    from meteoseg.measure import classify_again
-    from meteoseg.output import whole_file
-    from meteoseg.report.tables import format_classification
+    from meteoseg.classifying import classify_path
 
-    ranked, answers = classify_again(table, prior=prior)
-    for name, answer in answers.items():
-        click.echo(f"{name}\n{format_classification(answer)}")
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(out) as part:
-            ranked.to_csv(part, index=False)
+    click.echo(classify_path(table, out, prior=prior, is_fall=fall))
 
 
 @main.command()

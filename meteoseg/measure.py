@@ -18,7 +18,10 @@ from meteoseg.classify import (
     classification_table,
     classify,
     classify_table,
+    looks_handmade,
     measurements_from_tables,
+    ranked_table,
+    read_hand_table,
 )
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError
 from meteoseg.grid import Window
@@ -291,30 +294,44 @@ def read_roi(path: Path) -> NDArray[np.bool_]:
     return np.asarray(read_labels(path) != 0)
 
 
-def classify_again(path: Path, *, prior: str = "equal") -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+@dataclass(frozen=True)
+class Answers:
+    """Classifications by name, the groups that a table made by hand states, and whether it was one."""
+
+    found: Mapping[str, Classification]
+    stated: Mapping[str, str]
+    handmade: bool
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per section, or for a table made by hand a row per meteorite and group."""
+        return ranked_table(self.found) if self.handmade else classification_table(self.found)
+
+
+def classify_again(path: Path, *, prior: str = "equal", is_fall: bool = False) -> Answers:
     """Classify result folders or a table again.
 
-    Returns
-    -------
-    One row per section, and the classification of each section as in classification.json.
+    Raises
+    ------
+    InputError, UnknownNameError : see `meteoseg.classify.classify_table`.
     """
-    found: dict[str, Classification] = {}
     if path.is_dir():
-        for folder in result_folders(path):
-            found[folder.name] = classify_folder(folder, prior=prior)
-    else:
-        found = classify_table(_read_csv(path), prior=prior)
-        found = {name or path.stem: answer for name, answer in found.items()}
-    return classification_table(found), {name: answer.to_json_dict() for name, answer in found.items()}
+        folders = result_folders(path)
+        return Answers({f.name: classify_folder(f, prior=prior, is_fall=is_fall) for f in folders}, {}, False)
+    table = _read_csv(path)
+    handmade = looks_handmade(table)
+    stated = {name: row.stated_group for name, row in read_hand_table(table).items()} if handmade else {}
+    found = classify_table(table, prior=prior, is_fall=is_fall)
+    return Answers({name or path.stem: answer for name, answer in found.items()}, stated, handmade)
 
 
-def classify_folder(folder: Path, *, prior: str = "equal") -> Classification:
+def classify_folder(folder: Path, *, prior: str = "equal", is_fall: bool = False) -> Classification:
     """Classify a result folder from its tables and what run.json says about its channels."""
     modes = _read_csv(folder / MODES_CSV)
     chondrules = _read_csv(folder / CHONDRULES_CSV) if (folder / CHONDRULES_CSV).is_file() else None
     chemistry = _read_csv(folder / CHEMISTRY_CSV) if (folder / CHEMISTRY_CSV).is_file() else None
     facts = read_run(folder).get("section", {})
-    return classify_tables(modes, chondrules, facts, chemistry=chemistry, prior=prior)
+    return classify_tables(modes, chondrules, facts, chemistry=chemistry, prior=prior, is_fall=is_fall)
 
 
 def classify_tables(
@@ -324,6 +341,7 @@ def classify_tables(
     *,
     chemistry: pd.DataFrame | None = None,
     prior: str = "equal",
+    is_fall: bool = False,
 ) -> Classification:
     """Classify a section from its tables and the facts of its maps (``section`` of run.json).
 
@@ -338,6 +356,7 @@ def classify_tables(
         pixel_size_error_pct=facts.get("pixel_size_error_pct"),
         channels=None if channels is None else [channel["name"] for channel in channels],
         calibrated=bool(facts.get("calibrated", False)),
+        is_fall=is_fall,
     )
     return classify(replace(measured, notes=(*measured.notes, *notes)), prior=prior)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meteoseg.classify import classification_table, classify, classify_table
+from meteoseg.classify import agreement, classification_table, classify, classify_table, ranked_table
 from meteoseg.classify.groups import groups, log_density, properties, published_rows, reference, rules
 from meteoseg.classify.measurements import Measured, Measurements, measurements_from_tables
 from meteoseg.classify.petrology import original_metal, petrologic_type, weathering_grade
@@ -21,7 +21,8 @@ SECTION_PROPERTIES = (
     "sulfide",
     "chondrule_mean_diameter",
 )
-ROWS = [(row, group.name) for group in groups().values() for row in group.rows]
+ROWS = [(row, group.name) for group in groups().values() for row in group.rows if group.name != "none"]
+ROCKS = groups()["none"].rows
 #: With these properties alone the typical values of the group do not give it back, for the reason stated.
 EXCEPTIONS = {
     "EL": "without metal and sulfide EL is an ordinary chondrite with chondrules of 0.6 mm",
@@ -112,7 +113,7 @@ class TestDensity:
 
     def test_a_group_without_a_row_gets_the_background_not_one(self):
         flat = log_density(None, 3.0, 0.1, name="magnetite", trust=0.95)
-        assert flat == pytest.approx(-math.log(math.sqrt(10.0)))
+        assert flat == pytest.approx(-math.log(math.sqrt(20.0)))
 
     def test_no_single_property_vetoes(self):
         rule = properties()["metal"]
@@ -150,20 +151,23 @@ class TestTypicalValues:
     def test_subgroups_answer_as_one_group(self):
         result = classify(typical("CV_ox", properties()))
         assert [score.group for score in result.groups].count("CV") == 1
-        assert len(result.groups) == 15
+        assert len(result.groups) == 16
 
 
 class TestPosterior:
-    def test_no_evidence_leaves_the_prior(self):
+    def test_no_evidence_gives_no_number(self):
         result = classify(Measurements({}))
-        assert set(probabilities(result).values()) == {1 / 15}
-        assert (result.class_, result.suggestion, result.type) == ("none", "none", "unknown")
+        assert all(math.isnan(score.probability) for score in result.groups)
+        assert {row["probability"] for row in result.to_json_dict()["groups"]} == {None}
+        assert (result.class_, result.suggestion, result.type) == ("none", "not enough evidence", "unknown")
         assert "Nothing was measured" in " ".join(result.notes)
+        assert result.next_steps == ()
 
     def test_prior_by_falls(self):
-        result = probabilities(classify(Measurements({}), prior="falls"))
-        assert result["L"] / result["CH"] == pytest.approx(380.5 / 0.5)
-        assert sum(result.values()) == pytest.approx(1.0)
+        measured = Measurements({"refractory_inclusions": Measured(0.1)})
+        equal, falls = (probabilities(classify(measured, prior=prior)) for prior in ("equal", "falls"))
+        assert falls["L"] / falls["CH"] == pytest.approx(equal["L"] / equal["CH"] * 380.5 / 0.5)
+        assert sum(falls.values()) == pytest.approx(1.0)
 
     def test_unknown_prior(self):
         with pytest.raises(UnknownNameError, match=r"Unknown prior 'fall'. Did you mean 'falls'\?"):
@@ -178,6 +182,7 @@ class TestPosterior:
     @settings(max_examples=40, deadline=None)
     @given(st.dictionaries(st.sampled_from(sorted(properties())), st.floats(0, 1e6), max_size=6))
     def test_any_value_gives_finite_probabilities_that_sum_to_one(self, values):
+        values = {"metal": 3.0} | values
         result = classify(Measurements({name: Measured(value, value / 7) for name, value in values.items()}))
         found = list(probabilities(result).values())
         assert sum(found) == pytest.approx(1.0)
@@ -201,7 +206,9 @@ class TestPosterior:
         single = classify(Measurements({"matrix": matrix})).groups[0]
         both = classify(Measurements({"matrix": matrix, "chondrules": chondrules}))
         score = next(score for score in both.groups if score.group == "CK")
-        assert score.evidence["matrix"] == pytest.approx(single.evidence["matrix"] / 2)
+        members = [member for member in groups()["CK"].members]
+        assert len(members) == 2
+        assert score.evidence["matrix"] == pytest.approx(single.evidence["matrix"] / 1.5)
 
     def test_nonsense_fits_no_group(self):
         odd = {
@@ -211,8 +218,8 @@ class TestPosterior:
             "sulfide": Measured(14.0),
         }
         result = classify(Measurements(odd))
-        assert result.class_ == "none"
-        assert "flat background" in " ".join(result.notes)
+        assert (result.class_, result.suggestion, result.groups[0].group) == ("none", "none", "none")
+        assert "None of the chondrite groups fits" in " ".join(result.notes)
 
     @pytest.mark.parametrize(("metal_pct", "fa", "pair"), [(5.9, 21.2, "H/L"), (2.5, 26.4, "L/LL")])
     def test_between_two_neighbours_both_are_named(self, metal_pct, fa, pair):
@@ -228,18 +235,19 @@ class TestPosterior:
 
 class TestIron:
     def test_scattered_fa_says_nothing_about_h_l_ll(self):
-        values = {"metal": Measured(1.0), "Fa_olivine": Measured(18.8)}
-        shares = {
-            pmd: {s.group: s.evidence["Fa_olivine"] for s in classify(Measurements(measured)).groups}
-            for pmd, measured in (
-                (None, values),
-                (2.0, values | {"Fa_pmd": Measured(2.0)}),
-                (60.0, values | {"Fa_pmd": Measured(60.0)}),
-            )
-        }
-        assert shares[60.0]["H"] == shares[60.0]["LL"] == 0.0
-        assert 0 < shares[None]["H"] < shares[2.0]["H"]
-        assert shares[2.0]["LL"] < shares[None]["LL"] < 0
+        def odds(pmd):
+            values = {"Fa_olivine": Measured(18.8)} | ({} if pmd is None else {"Fa_pmd": Measured(pmd)})
+            found = probabilities(classify(Measurements(values)))
+            return found["H"] / found["LL"]
+
+        assert odds(60.0) == pytest.approx(1.0, abs=0.1)
+        assert 1.5 < odds(None) < odds(1.5)
+
+    def test_scatter_of_fa_is_evidence_of_its_own(self):
+        values = {"Fa_olivine": Measured(24.5), "Fs_lowCa_pyroxene": Measured(20.8)}
+        even, wide = (probabilities(classify(Measurements(values | {"Fa_pmd": Measured(pmd)}))) for pmd in (1.0, 80.0))
+        assert even["L"] > 0.9
+        assert wide["L"] < 0.5
 
     @pytest.mark.parametrize(
         ("pmd", "expected"), [(1.0, "4-6"), (7.0, "3.9"), (15.0, "3.8"), (33.0, "3.6"), (80.0, "3.0-3.4")]
@@ -247,6 +255,25 @@ class TestIron:
     def test_type_of_ordinary_chondrites(self, pmd, expected):
         found = petrologic_type([groups()["L"]], Measurements({"Fa_pmd": Measured(pmd)}))
         assert found == (expected, [])
+
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            ({"Fa_ratio": 0.1}, "3.0-3.2"),
+            ({"Fa_ratio": 0.43}, "3.4"),
+            ({"Fa_ratio": 0.93}, "3.9"),
+            ({"Fa_ratio": 1.0}, "3.9-4"),
+            ({"Fa_pmd": 85, "Cr2O3_ferroan_olivine": 0.5}, "3.00-3.05"),
+            ({"Fa_ratio": 0.1, "Cr2O3_ferroan_olivine": 0.12}, "3.15-3.2"),
+            ({"Fa_pmd": 33, "Cr2O3_ferroan_olivine": 0.5}, "3.6"),
+            ({"Fa_pmd": 1, "feldspar_size": 60}, "6"),
+            ({"feldspar_size": 20}, "5"),
+            ({"Fa_pmd": 1, "feldspar_size": 1}, "4"),
+        ],
+    )
+    def test_subtypes_and_types_4_to_6(self, values, expected):
+        measured = Measurements({name: Measured(float(value)) for name, value in values.items()})
+        assert petrologic_type([groups()["L"]], measured) == (expected, [])
 
     def test_type_is_honest_where_nothing_is_known(self):
         type_, notes = petrologic_type([groups()["LL"]], Measurements({}))
@@ -278,6 +305,17 @@ class TestWeathering:
         assert weathering_grade(Measurements(values))[0] == "unknown"
         grade, notes = weathering_grade(Measurements(values | {"rust": Measured(0.1)}))
         assert (grade, "too little" in notes[0]) == ("unknown", True)
+
+    def test_a_fall_did_not_weather(self):
+        values = {"rust": Measured(6.0), "metal": Measured(5.0), "sulfide": Measured(4.0)}
+        grade, notes = weathering_grade(Measurements(values, is_fall=True))
+        assert (grade, notes) == ("W0", ["Seen to fall: W0 is taken, not observed."])
+        table = pd.DataFrame({"metal": [5.0, 5.0], "fall": ["yes", "no"]})
+        assert [found.weathering for found in classify_table(table).values()] == ["W0", "unknown"]
+
+    def test_magnetite_is_no_rust(self):
+        values = {"magnetite": Measured(5.0), "metal": Measured(5.0), "sulfide": Measured(4.0), "rust": Measured(0.0)}
+        assert weathering_grade(Measurements(values))[0] == "W0"
 
     def test_the_missing_part_is_named_unless_nothing_was_used(self):
         grade, notes = weathering_grade(Measurements({"metal": Measured(5.0), "sulfide": Measured(4.0)}))
@@ -457,19 +495,160 @@ class TestTables:
         assert out.loc[1, "p_R"] == pytest.approx(found["B"].groups[0].probability)
 
     def test_table_of_another_kind(self):
-        with pytest.raises(InputError, match=r"no column that can be classified \(it has a, b\)"):
-            classify_table(pd.DataFrame({"a": [1], "b": [2]}))
+        with pytest.raises(InputError, match=r"no column that can be classified \(it has name, note\)"):
+            classify_table(pd.DataFrame({"name": [1], "note": [2]}))
 
     def test_cell_that_is_no_number(self):
-        with pytest.raises(InputError, match="Column 'metal' holds 'much'"):
+        with pytest.raises(InputError, match="column 'metal' holds 'much'"):
             classify_table(pd.DataFrame({"metal": ["much"]}))
 
     def test_same_name_twice(self):
-        with pytest.raises(InputError, match="Section 'A' is in the table twice"):
+        with pytest.raises(InputError, match="'A' is in the table twice"):
             classify_table(pd.DataFrame({"section": ["A", "A"], "metal": [1.0, 2.0]}))
 
 
 def test_thresholds_have_sources():
-    for table in ("decision", "ordinary", "type", "weathering"):
+    for table in ("decision", "members", "type", "weathering", "table", "next", "words"):
         assert rules()[table]["source"]
     assert all(rule.source for rule in properties().values())
+
+
+BARE = {"chondrules": 0.0, "matrix": 0.0, "refractory_inclusions": 0.0}
+
+
+class TestNone:
+    @pytest.mark.parametrize("rock", [rock for rock in ROCKS if rock not in ("howardite", "lunar")])
+    def test_rocks_without_chondrules_are_none(self, rock):
+        names = [name for name in properties() if (rock, name) in reference()]
+        result = classify(typical(rock, names))
+        assert (result.groups[0].group, result.class_, result.suggestion) == ("none", "none", "none")
+        assert result.groups[0].probability > 0.9
+
+    @pytest.mark.parametrize(("fa", "metal"), [(28.0, 0.0), (9.0, 0.0), (18.0, 30.0), (24.5, 0.2)])
+    def test_zero_chondrules_without_matrix_is_none_whatever_the_iron(self, fa, metal):
+        values = BARE | {"Fa_olivine": fa, "metal": metal}
+        result = classify(Measurements({name: Measured(value) for name, value in values.items()}))
+        assert result.suggestion == "none"
+
+    def test_zero_chondrules_with_matrix_is_ci(self):
+        values = {"chondrules": 0.0, "matrix": 95.0, "metal": 0.0}
+        result = classify(Measurements({name: Measured(value) for name, value in values.items()}))
+        assert (result.suggestion, result.groups[0].probability > 0.8) == ("CI", True)
+
+    def test_a_recrystallised_chondrite_without_chondrule_count_keeps_its_group(self):
+        values = {"metal": 3.6, "sulfide": 4.6, "Fa_olivine": 24.6, "Fs_lowCa_pyroxene": 20.8}
+        result = classify(Measurements({name: Measured(value) for name, value in values.items()}))
+        assert (result.suggestion, result.groups[0].probability > 0.9) == ("L", True)
+
+    def test_members_have_shares_that_add_up(self):
+        for group in groups().values():
+            assert sum(member.share for member in group.members) == pytest.approx(1.0)
+
+
+class TestReasons:
+    def test_for_and_against_in_words(self):
+        result = classify(Measurements({"metal": Measured(8.0, 0.3), "Fa_olivine": Measured(18.8, 0.3)}))
+        by_name = {score.group: score for score in result.groups}
+        assert "metal 8 vol% fits H (7 to 9.5)" in by_name["H"].for_
+        assert by_name["H"].against == ()
+        assert "metal 8 vol% is more than in LL (0.1 to 3)" in by_name["LL"].against
+        assert "Fa of olivine 18.8 mol% is less than in R (37 to 42)" in by_name["R"].against
+        assert any(text.endswith("rocks that are no chondrites") for text in by_name["none"].against)
+
+    def test_fa_would_decide_between_h_and_l(self):
+        values = {"chondrules": 70.0, "matrix": 13.0, "metal": 5.8, "sulfide": 4.2}
+        result = classify(Measurements({name: Measured(value) for name, value in values.items()}))
+        step = result.next_steps[0]
+        assert (step.name, set(step.between)) == ("Fa_olivine", {"H", "L"})
+        assert 0 < step.bits < step.open_bits
+        assert step.text.startswith("Fa of olivine would decide between")
+
+    def test_silicon_would_decide_between_eh_and_el(self):
+        values = {"metal": 10.0, "sulfide": 7.3, "Fa_olivine": 0.4, "Fs_lowCa_pyroxene": 0.5}
+        result = classify(Measurements({name: Measured(value) for name, value in values.items()}))
+        assert result.suggestion == "EH/EL"
+        assert {step.name for step in result.next_steps} == {"kamacite_Si", "chondrule_mean_diameter"}
+
+    def test_a_settled_answer_asks_for_nothing(self):
+        assert classify(typical("CI", properties())).next_steps == ()
+
+
+class TestHandTable:
+    def answer(self, **columns):
+        return classify_table(pd.DataFrame({name: [value] for name, value in columns.items()}))
+
+    def test_columns_with_units_errors_and_old_names_agree(self):
+        new = self.answer(name="A", metal_vol_pct=8.0, metal_vol_pct_err=0.5, Fa_olivine_mol_pct=18.8)["A"]
+        old = self.answer(section="A", metal=8.0, metal_sd=0.5, Fa_olivine=18.8)["A"]
+        assert new.groups == old.groups
+        assert [(item.property, item.sd) for item in new.evidence] == [("metal", 0.5), ("Fa_olivine", 0.0)]
+
+    def test_errors_widen_the_answer(self):
+        sharp = self.answer(name="A", Fa_olivine_mol_pct=18.8, Fa_olivine_mol_pct_err=0.3)["A"]
+        blunt = self.answer(name="A", Fa_olivine_mol_pct=18.8, Fa_olivine_mol_pct_err=5.0)["A"]
+        assert probabilities(sharp)["H"] > probabilities(blunt)["H"]
+
+    def test_ranked_rows(self):
+        table = pd.DataFrame(
+            {"name": ["A", "B"], "metal_vol_pct": [20.0, math.nan], "chondrule_mean_diameter_mm": [0.04, math.nan]}
+        )
+        out = ranked_table(classify_table(table))
+        first = out[out["name"] == "A"]
+        assert list(out.columns[:5]) == ["name", "rank", "group", "probability", "evidence"]
+        assert first["rank"].tolist() == list(range(1, 17))
+        assert first["probability"].is_monotonic_decreasing
+        assert first["probability"].sum() == pytest.approx(1.0)
+        assert first["group"].iloc[0] == "CH"
+        assert set(first["group"]) == set(groups())
+        nothing = out[out["name"] == "B"]
+        assert nothing["group"].tolist() == ["not enough evidence"]
+        assert nothing[["rank", "probability"]].isna().all(axis=None)
+
+    def test_a_limit_of_detection(self):
+        measured = self.answer(name="A", metal_vol_pct="<0.2", matrix_vol_pct=75.0)["A"]
+        assert (measured.evidence[0].value, measured.evidence[0].sd) == (0.1, 0.1)
+
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            (
+                {"metal_wt_pct": 8.0},
+                "has the unknown unit 'wt_pct': metal is given in vol% as metal_vol_pct",
+            ),
+            ({"chondrule_mean_diameter_um": 300}, "unknown unit 'um'.*chondrule_mean_diameter_mm"),
+            ({"metal_vol_pct": -1.0}, "A: column 'metal_vol_pct' holds -1.0: give a finite number of at least 0"),
+            ({"metal_vol_pct": math.inf}, "holds inf"),
+            ({"metal_vol_pct": 101.0}, "over 100 %"),
+            ({"chondrules": 70.0, "matrix": 70.0}, r"A: chondrules \+ matrix add up to 140 %, over 115 %"),
+            ({"metal": 60.0, "sulfide": 60.0}, "metal \\+ sulfide add up to 120 %"),
+            ({"chondrules": 60.0, "matrix": 40.0, "metal": 40.0}, "add up to 140 %, over 130 %"),
+            ({"metal": 3.0, "metal_vol_pct": 3.0}, "give the same property"),
+            ({"metal": 3.0, "sulfide_err": 3.0}, "'sulfide_err' is an error without its value"),
+            ({"metal": 3.0, "fall": "perhaps"}, "column 'fall' holds 'perhaps'"),
+        ],
+    )
+    def test_what_cannot_be_is_one_clear_line(self, columns, message):
+        with pytest.raises(InputError, match=message):
+            self.answer(name="A", **columns)
+
+    def test_a_table_without_rows(self):
+        with pytest.raises(InputError, match="The table has no row"):
+            classify_table(pd.DataFrame({"name": [], "metal": []}))
+
+    def test_unknown_column(self):
+        with pytest.raises(UnknownNameError, match=r"Unknown column 'metall_vol_pct'. Did you mean 'metal_vol_pct'"):
+            self.answer(name="A", metall_vol_pct=3.0)
+
+    def test_unknown_group(self):
+        with pytest.raises(UnknownNameError, match="Unknown group 'CX3'"):
+            self.answer(name="A", metal=3.0, group="CX3")
+
+    def test_agreement_with_stated_groups(self):
+        found = classify_table(
+            pd.DataFrame({"name": ["A", "B", "C"], "metal": [8.0, 8.0, math.nan], "Fa_olivine": [18.8, 18.8, math.nan]})
+        )
+        first = probabilities(found["A"])["H"]
+        scores = agreement({"A": "H", "B": "LL", "C": "H"}, found)
+        assert (scores["n"], scores["top_1"], scores["top_1_or_tied"]) == (2, 0.5, 0.5)
+        assert scores["log_loss"] == pytest.approx(-(math.log(first) + math.log(probabilities(found["B"])["LL"])) / 2)
+        assert agreement({"C": "H"}, found) == {"n": 0}

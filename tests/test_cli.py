@@ -84,6 +84,21 @@ def test_segment_writes_the_contract(maps: Path, out: Path, tiny_model: Path) ->
     assert again.exit_code == 0
 
 
+def test_a_table_made_by_hand_gives_ranked_rows(tmp_path: Path) -> None:
+    table = tmp_path / "published.csv"
+    table.write_text("name,group,metal_vol_pct,Fa_olivine_mol_pct\nA,H5,8,18.8\nB,,,\n", encoding="utf-8")
+    result = meteoseg("classify", table, "--fall", "-o", tmp_path / "groups.csv")
+    assert result.exit_code == 0, result.output
+    assert "Against the 1 stated groups: first in 1.000" in result.stdout
+    ranked = pd.read_csv(tmp_path / "groups.csv")
+    assert ranked.columns[:5].tolist() == ["name", "rank", "group", "probability", "evidence"]
+    assert ranked["group"].iloc[[0, -1]].tolist() == ["H", "not enough evidence"]
+    assert len(ranked) == 17
+    assert ranked["weathering"].unique().tolist() == ["W0"]
+    table.write_text("name,chondrules_vol_pct,matrix_vol_pct\nA,70,70\n", encoding="utf-8")
+    assert "add up to 140 %" in error_of("classify", table)
+
+
 def test_channels_are_given_by_name_one_or_many_at_a_time(maps: Path) -> None:
     iron, sulfur = maps / "A12_Fe.tif", maps / "A12_S.tif"
     repeated = meteoseg("inspect", maps, "--channels", f"Ni={iron}", "--channels", f"Ti={sulfur}")

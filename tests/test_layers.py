@@ -24,8 +24,8 @@ LEVELS = {
         "evaluate fetch labelimages reopening channelmeans footprint",
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
-        4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch drawnscores "
-        "finetuning clustering",
+        4: "classifying segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch "
+        "drawnscores finetuning clustering",
         5: "console options cli __main__",
     }.items()
     for name in names.split()

@@ -134,11 +134,10 @@ def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
 
 def test_classification_of_a_folder_and_of_its_table_agree(result: Path) -> None:
     modes_again(result)
-    ranked, answers = classify_again(result)
-    assert ranked["section"].tolist() == ["A12"]
-    assert answers["A12"]["class"] == "none"
-    _, from_table = classify_again(result / "modes.csv")
-    assert from_table["modes"]["class"] == "none"
+    answers = classify_again(result)
+    assert answers.table["section"].tolist() == ["A12"]
+    assert answers.found["A12"].class_ == "none"
+    assert classify_again(result / "modes.csv").found["modes"].class_ == "none"
     with pytest.raises(InputError, match="does not exist"):
         classify_again(result / "absent.csv")
 

@@ -1,7 +1,8 @@
 """The chondrite groups: reference values of each property and the probability of a measurement in a group.
 
-The numbers, their status and their sources are in ``rules/groups.csv``, ``rules/properties.csv`` and
-``rules/classification.toml``; how they are used is described in ``docs/classification.md``.
+The numbers, their status and their sources are in ``rules/groups.csv``, ``rules/groups_more.csv`` (type 3 and type 6
+members, scatter of Fa, rocks that are no chondrites), ``rules/properties.csv`` and ``rules/classification.toml``; how
+they are used is described in ``docs/classification.md``.
 """
 
 from __future__ import annotations
@@ -15,10 +16,15 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from meteoseg.errors import UnknownNameError
 
 #: Properties that are parts of one whole: their typical values are brought to a sum of 100 in each group.
 COMPONENT_PROPERTIES = ("chondrules", "matrix", "refractory_inclusions")
+#: Name of what is none of the chondrite groups: other rocks, or chondrites unlike any group.
+NONE = "none"
 _CLOSURE_PROPERTIES = (*COMPONENT_PROPERTIES, "metal", "sulfide")
 
 
@@ -29,7 +35,7 @@ class PropertyRule:
     `scale` is ``sqrt`` (percentages) or ``log`` (diameters); `floor_sd` is the least standard deviation, in
     that scale, between a published figure and a map; `low` and `high` bound the physical range, over which
     the background density is flat. `parts` are the names summed in `layer` of ``modes.csv``; `needs` lists
-    alternatives of channels without which the property cannot be seen.
+    alternatives of channels without which the property cannot be seen. Properties of one `family` are not independent.
     """
 
     name: str
@@ -44,6 +50,7 @@ class PropertyRule:
     hidden_below_pct: float | None
     family: str
     source: str
+    words: str
 
     def scaled(self, value: float) -> float:
         """Return `value` on the scale of comparison, moved to the edge of the physical range if outside."""
@@ -83,14 +90,31 @@ class ReferenceRow:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A kind of rock in a group: its rows of the reference table, the first with a property counts; its share."""
+
+    rows: tuple[str, ...]
+    share: float
+
+    def row(self, name: str) -> ReferenceRow | None:
+        """Return the reference row of property `name`, or None where there is none."""
+        return next((reference()[row, name] for row in self.rows if (row, name) in reference()), None)
+
+
+@dataclass(frozen=True)
 class Group:
-    """A chondrite group: its class, its rows in the reference table, its usual type and number of falls."""
+    """A chondrite group, or ``none``: its class, rows in the reference table, usual type and number of falls."""
 
     name: str
     class_name: str
     rows: tuple[str, ...]
     usual_type: str
     falls: int
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The kinds of rock that the group is a mixture of; their shares add up to 1."""
+        return _members(self)
 
 
 def _text(name: str) -> str:
@@ -130,8 +154,25 @@ def properties() -> Mapping[str, PropertyRule]:
             float(row["hidden_below_pct"]) if row["hidden_below_pct"] else None,
             row["family"],
             row["source"],
+            row["words"],
         )
     return found
+
+
+@cache
+def _members(group: Group) -> tuple[Member, ...]:
+    choices = rules()["members"]
+    if group.name == NONE:
+        rest = float(choices["unlike_anything_share"])
+        listed = tuple(Member((row,), (1 - rest) / len(group.rows)) for row in group.rows)
+        return (*listed, Member((), rest))
+    special = [
+        Member((choices[kind][group.name], group.name), float(choices[f"{kind}_share"]))
+        for kind in ("unequilibrated", "recrystallised")
+        if group.name in choices[kind]
+    ]
+    usual = 1 - sum(member.share for member in special)
+    return (*(Member((row,), usual / len(group.rows)) for row in group.rows), *special)
 
 
 def known_property(name: str) -> PropertyRule:
@@ -149,6 +190,10 @@ def known_property(name: str) -> PropertyRule:
 @cache
 def published_rows() -> tuple[ReferenceRow, ...]:
     """Return the reference table as published, one row per group (or subgroup) and property."""
+    return _rows_of("groups.csv")
+
+
+def _rows_of(file: str) -> tuple[ReferenceRow, ...]:
     return tuple(
         ReferenceRow(
             row["group"],
@@ -161,7 +206,7 @@ def published_rows() -> tuple[ReferenceRow, ...]:
             row["source"],
             row["note"],
         )
-        for row in csv.DictReader(_text("groups.csv").splitlines())
+        for row in csv.DictReader(_text(file).splitlines())
     )
 
 
@@ -187,7 +232,13 @@ def reference() -> Mapping[tuple[str, str], ReferenceRow]:
             row = table[group, name]
             low, typical, high = (min(100.0, factor * value) for value in (row.low, row.typical, row.high))
             table[group, name] = replace(row, low=low, typical=typical, high=high)
-    return table
+    return table | {(row.group, row.property_name): row for row in _rows_of("groups_more.csv")}
+
+
+def trust_in(name: str) -> float:
+    """Return the share of a row's own density for a property; the rest is the flat background."""
+    decision = rules()["decision"]
+    return float(decision["trust_of"].get(name, decision["trust"]))
 
 
 def log_density(row: ReferenceRow | None, value: float, sd: float, *, name: str, trust: float) -> float:
@@ -213,14 +264,25 @@ def log_density(row: ReferenceRow | None, value: float, sd: float, *, name: str,
     True
     """
     rule = known_property(name)
-    background = rule.background_density
+    own_share = 0.0 if row is None else trust
+    density = density_at(row, rule, rule.scaled(value), error=rule.scaled_sd(value, sd), trust=own_share)
+    return math.log(float(density))
+
+
+def density_at(
+    row: ReferenceRow | None, rule: PropertyRule, positions: ArrayLike, *, error: float, trust: float
+) -> NDArray[np.float64]:
+    """Return the density that `log_density` speaks of at `positions`, which like `error` are on the scale of `rule`."""
+    at = np.asarray(positions, float)
+    background = np.full(at.shape, rule.background_density)
     if row is None or trust <= 0:
-        return math.log(background)
-    own = _split_normal(row, rule, rule.scaled(value), rule.scaled_sd(value, sd))
-    return math.log(trust * own + (1.0 - trust) * background)
+        return background
+    return trust * _split_normal(row, rule, at, error) + (1.0 - trust) * background
 
 
-def _split_normal(row: ReferenceRow, rule: PropertyRule, position: float, error: float) -> float:
+def _split_normal(
+    row: ReferenceRow, rule: PropertyRule, positions: NDArray[np.float64], error: float
+) -> NDArray[np.float64]:
     decision = rules()["decision"]
     widening = decision["weak_widening"] if row.is_weak else 1.0
     centre = rule.scaled(row.typical)
@@ -229,12 +291,12 @@ def _split_normal(row: ReferenceRow, rule: PropertyRule, position: float, error:
         spread = widening * abs(rule.scaled(end) - centre) / decision["tail_sd"]
         sides.append(math.hypot(spread, rule.floor_sd, error))
     below, above = sides
-    width = below if position < centre else above
-    density = math.sqrt(2 / math.pi) / (below + above) * math.exp(-0.5 * ((position - centre) / width) ** 2)
-    if rule.scale == "log":
-        return density
-    inside = (above + below * math.erf(centre / (below * math.sqrt(2)))) / (below + above)
-    return density / inside
+    width = np.where(positions < centre, below, above)
+    density = math.sqrt(2 / math.pi) / (below + above) * np.exp(-0.5 * ((positions - centre) / width) ** 2)
+    inside = 1.0
+    if rule.scale != "log":
+        inside = (above + below * math.erf(centre / (below * math.sqrt(2)))) / (below + above)
+    return np.asarray(density / inside, np.float64)
 
 
 def supported(needs: str, channels: Iterable[str]) -> bool:

@@ -11,8 +11,9 @@ import pandas as pd
 from meteoseg.classify.groups import COMPONENT_PROPERTIES, PropertyRule, known_property, properties, rules, supported
 from meteoseg.errors import InputError
 
-#: Measured quantities that no group row refers to: rust (vol%) and the percent mean deviation of Fa.
-EXTRA_UNITS = {"rust": "vol%", "Fa_pmd": "%"}
+#: Measured quantities that no group row refers to, used for type and weathering: rust, the mean Fa of type I over that
+#: of type II olivine, Cr2O3 of ferroan olivine, common size of the largest secondary feldspar.
+EXTRA_UNITS = {"rust": "vol%", "Fa_ratio": "ratio", "Cr2O3_ferroan_olivine": "wt%", "feldspar_size": "um"}
 _NORMAL_95_WIDTH = 2 * 1.96
 _NOT_AREA = ("outside", "hole")
 
@@ -31,11 +32,12 @@ class Measurements:
 
     Parameters
     ----------
-    values : by property name (see ``rules/properties.csv``; also ``rust`` and ``Fa_pmd``). Absent means
+    values : by property name (see ``rules/properties.csv``; also those of `EXTRA_UNITS`). Absent means
         unknown, never zero.
     mapped_area_mm2 : mapped area without mount and holes, or None where not stated.
     n_chondrules : chondrules and fragments found, or None where not stated.
     notes : what was left out, and why.
+    is_fall : whether the meteorite was seen to fall: it did not weather on the ground.
 
     Raises
     ------
@@ -52,6 +54,7 @@ class Measurements:
     mapped_area_mm2: float | None = None
     n_chondrules: int | None = None
     notes: tuple[str, ...] = field(default=())
+    is_fall: bool = False
 
     def __post_init__(self) -> None:
         for name, measured in self.values.items():
@@ -82,6 +85,7 @@ def measurements_from_tables(
     mapped_area_mm2: float | None = None,
     channels: Sequence[str] | None = None,
     calibrated: bool = False,
+    is_fall: bool = False,
 ) -> Measurements:
     """Gather the evidence of a section from its tables, leaving out what its maps cannot show.
 
@@ -94,6 +98,7 @@ def measurements_from_tables(
     mapped_area_mm2 : area without mount and holes; taken from `modes` where None.
     channels : names of the mapped channels; None where unknown: then only phases listed in `modes` count.
     calibrated : whether the maps are quantified, so that totals tell oxides from hydroxides.
+    is_fall : whether the meteorite was seen to fall.
 
     Raises
     ------
@@ -123,7 +128,7 @@ def measurements_from_tables(
         _drop_uncountable_components(values, n_chondrules, notes)
         values |= _size_value(chondrules, pixel_size_error_pct, notes)
     values |= dict(chemistry or {})
-    return Measurements(values, area_mm2, n_chondrules, tuple(notes))
+    return Measurements(values, area_mm2, n_chondrules, tuple(notes), is_fall)
 
 
 @dataclass(frozen=True)

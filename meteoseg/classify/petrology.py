@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from meteoseg.classify.groups import Group, rules
 from meteoseg.classify.measurements import Measured, Measurements
@@ -14,10 +14,12 @@ def petrologic_type(candidates: Sequence[Group], measurements: Measurements) -> 
     """Return the petrologic type and remarks for the groups that come into question.
 
     Types 3 and 4-6 are parted by the percent mean deviation of Fa in olivine (``Fa_pmd``: 100 / n times the
-    sum of abs(Fa_i - mean Fa) / mean Fa); subtypes of type 3 are given for ordinary chondrites only. Without
-    it the type is the one all groups in question share (named as such), or their range.
+    sum of abs(Fa_i - mean Fa) / mean Fa), or by the mean Fa of type I over that of type II olivine (``Fa_ratio``);
+    subtypes of type 3 are given for ordinary chondrites only, 3.0 to 3.2 only with Cr2O3 of ferroan olivine. Types 4,
+    5 and 6 are parted by the size of feldspar. Without any of them the type is the one all groups in question share
+    (named as such), or their range.
 
-    Source: Van Schmus & Wood 1967; Sears et al. 1980; see ``rules/classification.toml``.
+    Source: Van Schmus & Wood 1967; Sears et al. 1980; Jacquet et al. 2024; see ``rules/classification.toml``.
     """
     if not candidates:
         return UNKNOWN, []
@@ -27,19 +29,53 @@ def petrologic_type(candidates: Sequence[Group], measurements: Measurements) -> 
     if usual != {"3-6"}:
         label = usual.pop() if len(usual) == 1 else UNKNOWN
         return label, [f"The type is the usual one of {names}, not observed here."] if label != UNKNOWN else []
+    values = measurements.values
     if classes & set(rules()["type"]["no_pmd_classes"]):
-        return "3-6", ["Iron in olivine does not tell the type of enstatite chondrites."]
-    if "Fa_pmd" not in measurements.values:
+        found = _from_feldspar(values) or "3-6"
+        return found, ["Iron in olivine does not tell the type of enstatite chondrites."]
+    if "Fa_pmd" not in values and "Fa_ratio" not in values:
+        found = _from_feldspar(values)
+        if found:
+            return found, []
         return "3-6", ["Type 3 or 4-6 is open: it needs the scatter of Fa in olivine (Fa_pmd)."]
-    return _type_from_scatter(measurements.values["Fa_pmd"].value, ordinary="ordinary" in classes), []
+    return _type_from_iron(values, ordinary="ordinary" in classes), []
 
 
-def _type_from_scatter(pmd_pct: float, *, ordinary: bool) -> str:
-    if pmd_pct < rules()["type"]["equilibrated_pmd_pct"]:
-        return "4-6"
+def _type_from_iron(values: Mapping[str, Measured], *, ordinary: bool) -> str:
+    equilibrated = rules()["type"]["equilibrated_pmd_pct"]
+    if "Fa_pmd" in values and values["Fa_pmd"].value < equilibrated:
+        return _from_feldspar(values) or "4-6"
     if not ordinary:
         return "3"
-    return next(str(name) for name, least_pct in rules()["type"]["subtypes"]["cuts"] if pmd_pct >= least_pct)
+    subtype = _from_ratio(values["Fa_ratio"].value) if "Fa_ratio" in values else _subtype(values["Fa_pmd"].value)
+    if subtype in _LOWEST and "Cr2O3_ferroan_olivine" in values:
+        return _first_reached(rules()["type"]["chromium"]["cuts"], values["Cr2O3_ferroan_olivine"].value)
+    return subtype
+
+
+#: Answers of the scatter of Fa that Cr2O3 of ferroan olivine refines.
+_LOWEST = ("3.0-3.2", "3.0-3.4")
+
+
+def _subtype(pmd_pct: float) -> str:
+    return _first_reached(rules()["type"]["subtypes"]["cuts"], pmd_pct)
+
+
+def _from_ratio(ratio: float) -> str:
+    """Return 3 + ratio, rounded to 0.1 (unified metamorphic scale); the lowest subtypes are one class."""
+    if ratio < rules()["type"]["ratio"]["one_class_to"]:
+        return "3.0-3.2"
+    return f"{3 + min(ratio, 0.9):.1f}" if ratio < 0.95 else "3.9-4"
+
+
+def _from_feldspar(values: Mapping[str, Measured]) -> str:
+    if "feldspar_size" not in values:
+        return ""
+    return _first_reached(rules()["type"]["feldspar"]["cuts"], values["feldspar_size"].value)
+
+
+def _first_reached(cuts: Sequence[tuple[str, float]], value: float) -> str:
+    return next(str(name) for name, least in cuts if value >= least)
 
 
 def original_metal(measurements: Measurements) -> Measured:
@@ -61,8 +97,10 @@ def weathering_grade(measurements: Measurements) -> tuple[str, list[str]]:
     """Return the Wlotzka (1993) grade, or a range of two, from rust, metal and sulfide in vol%; with remarks.
 
     W1 and W2 go by the oxidised share of the metal, W4 by that of metal and sulfide. W5 and W6 (silicates)
-    are not told from W4.
+    are not told from W4. Magnetite does not count: it is older than the fall. A meteorite seen to fall is W0.
     """
+    if measurements.is_fall:
+        return "W0", ["Seen to fall: W0 is taken, not observed."]
     values = measurements.values
     needed = {"rust", "metal", "sulfide"}
     if not needed & set(values):

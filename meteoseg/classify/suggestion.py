@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
+from meteoseg.classify.groups import NONE, Group, groups, properties, rules
+from meteoseg.classify.measurements import EXTRA_UNITS, Measurements, unit_of
+from meteoseg.classify.nextstep import NextStep, next_steps
+from meteoseg.classify.petrology import petrologic_type, weathering_grade
+from meteoseg.classify.posterior import GroupEvidence, group_evidence, posterior, prior_weights
+from meteoseg.classify.wording import published_range, reasons
 
-from meteoseg.classify.groups import Group, groups, log_density, properties, reference, rules
-from meteoseg.classify.measurements import EXTRA_UNITS, Measured, Measurements, measurements_from_tables, unit_of
-from meteoseg.classify.petrology import original_metal, petrologic_type, weathering_grade
-from meteoseg.errors import InputError, UnknownNameError
-
-NO_CLASS = "none"
-PRIORS = ("equal", "falls")
-_SECTION_COLUMNS = ("section", "name")
+NO_CLASS = NONE
+#: Suggestions that name no group: nothing was measured, or what was measured leaves the group open.
+NOT_ENOUGH, OPEN = "not enough evidence", "group open"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class GroupScore:
     """Posterior of one group.
 
     `log_likelihood` is natural and relative to the flat background (0: no better than not knowing the group);
-    `evidence` gives each property's share of it, positive where the property speaks for the group.
+    `evidence` gives each property's share of it, positive where the property speaks for the group; `for_` and
+    `against` say the same in words. Without evidence the numbers are NaN.
     """
 
     group: str
@@ -36,6 +37,8 @@ class GroupScore:
     probability: float
     log_likelihood: float
     evidence: Mapping[str, float]
+    for_: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Classification:
-    """The suggestion: class, ranked groups, type, weathering, evidence and notes.
+    """The suggestion: class, ranked groups, type, weathering, evidence, what to measure next, and notes.
 
     `class_` is carbonaceous, ordinary, enstatite, R, K or none; `suggestion` is the answer in words (``H``,
-    ``H/L``, ``ordinary, group open`` or ``none``).
+    ``H/L``, ``ordinary, group open``, ``group open``, ``none``: none of these groups, or ``not enough evidence``).
     """
 
     class_: str
@@ -67,50 +70,69 @@ class Classification:
     evidence: tuple[Evidence, ...]
     prior: str
     notes: tuple[str, ...]
+    next_steps: tuple[NextStep, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing was measured that speaks for or against a group."""
+        return self.suggestion == NOT_ENOUGH
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return plain types for ``classification.json``, floats to six significant digits."""
-        scores = [
-            {
-                "group": score.group,
-                "class": score.class_,
-                "probability": _rounded(score.probability),
-                "log_likelihood": _rounded(score.log_likelihood),
-                "evidence": {name: _rounded(value) for name, value in score.evidence.items()},
-            }
-            for score in self.groups
-        ]
-        evidence = [
-            {
-                "property": item.property,
-                "value": _rounded(item.value),
-                "sd": _rounded(item.sd),
-                "unit": item.unit,
-                "best_groups": list(item.best_groups),
-                "note": item.note,
-            }
-            for item in self.evidence
-        ]
+        """Return plain types for ``classification.json``, floats to six significant digits, null where NaN."""
         return {
             "class": self.class_,
             "suggestion": self.suggestion,
-            "groups": scores,
+            "groups": [_score_dict(score) for score in self.groups],
             "class_probabilities": {name: _rounded(value) for name, value in self.class_probabilities.items()},
             "type": self.type,
             "weathering": self.weathering,
-            "evidence": evidence,
+            "evidence": [_evidence_dict(item) for item in self.evidence],
+            "next_measurement": [_step_dict(step) for step in self.next_steps],
             "prior": self.prior,
             "notes": list(self.notes),
         }
 
 
+def _score_dict(score: GroupScore) -> dict[str, Any]:
+    return {
+        "group": score.group,
+        "class": score.class_,
+        "probability": _rounded(score.probability),
+        "log_likelihood": _rounded(score.log_likelihood),
+        "evidence": {name: _rounded(value) for name, value in score.evidence.items()},
+        "for": list(score.for_),
+        "against": list(score.against),
+    }
+
+
+def _evidence_dict(item: Evidence) -> dict[str, Any]:
+    return {
+        "property": item.property,
+        "value": _rounded(item.value),
+        "sd": _rounded(item.sd),
+        "unit": item.unit,
+        "best_groups": list(item.best_groups),
+        "note": item.note,
+    }
+
+
+def _step_dict(step: NextStep) -> dict[str, Any]:
+    return {
+        "property": step.name,
+        "expected_bits": _rounded(step.bits),
+        "open_bits": _rounded(step.open_bits),
+        "between": list(step.between),
+        "text": step.text,
+    }
+
+
 def classify(measurements: Measurements, *, prior: str = "equal") -> Classification:
-    """Rank the chondrite groups by their probability given the measurements.
+    """Rank the chondrite groups, and ``none`` of them, by their probability given the measurements.
 
     Parameters
     ----------
     measurements : the evidence; absent properties leave the prior as it is.
-    prior : ``equal`` (every group the same) or ``falls`` (by observed falls plus 0.5).
+    prior : ``equal`` (every group the same, ``none`` too) or ``falls`` (by observed falls plus 0.5).
 
     Raises
     ------
@@ -118,88 +140,45 @@ def classify(measurements: Measurements, *, prior: str = "equal") -> Classificat
 
     Examples
     --------
+    >>> from meteoseg.classify.measurements import Measured
     >>> found = classify(Measurements({"metal": Measured(8.0, 0.5), "Fa_olivine": Measured(18.8, 0.3)}))
     >>> found.class_, found.suggestion
     ('ordinary', 'H')
     >>> classify(Measurements({})).suggestion
-    'none'
+    'not enough evidence'
     """
-    weights = _prior_weights(prior)
-    shares = {name: _group_evidence(group, measurements) for name, group in groups().items()}
-    totals = {name: sum(share.values()) for name, share in shares.items()}
-    probabilities = _posterior(totals, weights)
-    ranked = sorted(groups(), key=lambda name: (-probabilities[name], list(groups()).index(name)))
-    scores = tuple(
-        GroupScore(name, groups()[name].class_name, probabilities[name], totals[name], shares[name]) for name in ranked
-    )
+    weights = prior_weights(prior)
+    if measurements.is_empty:
+        return _without_evidence(measurements, prior)
+    weighed = {name: group_evidence(group, measurements) for name, group in groups().items()}
+    chances = posterior([found.log_likelihood for found in weighed.values()], [weights[name] for name in weighed])
+    probabilities = dict(zip(weighed, chances, strict=True))
+    ranked = sorted(weighed, key=lambda name: (-probabilities[name], list(weighed).index(name)))
+    scores = tuple(_score(groups()[name], probabilities[name], weighed[name], measurements) for name in ranked)
     classes = _by_class(scores)
-    class_, suggestion, remarks = _decide(scores, classes, measurements)
+    class_, suggestion, remarks = _decide(scores, classes)
     type_, type_notes = petrologic_type(_leading_groups(class_, suggestion), measurements)
     weathering, weathering_notes = weathering_grade(measurements)
-    evidence = _evidence(measurements, shares, scores[0].group if class_ != NO_CLASS else None)
+    evidence = _evidence(measurements, weighed, scores[0].group if class_ != NO_CLASS else None)
+    steps = next_steps(probabilities, {name: found.members for name, found in weighed.items()}, measurements)
     notes = (*measurements.notes, *remarks, *type_notes, *weathering_notes)
-    return Classification(class_, suggestion, scores, classes, type_, weathering, evidence, prior, notes)
+    return Classification(class_, suggestion, scores, classes, type_, weathering, evidence, prior, notes, steps)
 
 
-def _prior_weights(prior: str) -> dict[str, float]:
-    if prior not in PRIORS:
-        raise UnknownNameError.of("prior", prior, PRIORS)
-    return {name: 1.0 if prior == "equal" else group.falls + 0.5 for name, group in groups().items()}
+def _score(group: Group, probability: float, found: GroupEvidence, measurements: Measurements) -> GroupScore:
+    for_, against = reasons(group, found.shares, measurements)
+    return GroupScore(
+        group.name, group.class_name, probability, found.log_likelihood, found.shares, for_=for_, against=against
+    )
 
 
-def _posterior(log_likelihoods: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
-    highest = max(log_likelihoods.values())
-    raw = {name: weights[name] * math.exp(value - highest) for name, value in log_likelihoods.items()}
-    total = sum(raw.values())
-    return {name: value / total for name, value in raw.items()}
-
-
-def _group_evidence(group: Group, measurements: Measurements) -> dict[str, float]:
-    """Return the log-likelihood of each property over the background; subgroups of a group are averaged."""
-    shares = [_row_evidence(row, group, measurements) for row in group.rows]
-    if len(shares) == 1:
-        return shares[0]
-    mixed = _posterior({str(i): sum(share.values()) for i, share in enumerate(shares)}, dict.fromkeys("01", 1.0))
-    mean = math.log(sum(math.exp(sum(share.values())) for share in shares) / len(shares))
-    blend = {name: sum(mixed[str(i)] * s[name] for i, s in enumerate(shares)) for name in shares[0]}
-    return _scaled_to(blend, mean)
-
-
-def _scaled_to(shares: dict[str, float], total: float) -> dict[str, float]:
-    """Spread what the shares lack to `total` evenly, so that they add up to it."""
-    lack = total - sum(shares.values())
-    return {name: value + lack / len(shares) for name, value in shares.items()} if shares else {}
-
-
-def _row_evidence(row_name: str, group: Group, measurements: Measurements) -> dict[str, float]:
-    used = [name for name in properties() if name in measurements.values]
-    families = [properties()[name].family for name in used]
-    evidence = {}
-    for name, family in zip(used, families, strict=True):
-        measured = _seen_as(group, name, measurements)
-        row = reference().get((row_name, name))
-        trust = _trust(group, name, measurements)
-        own = log_density(row, measured.value, measured.sd, name=name, trust=trust)
-        evidence[name] = (own - math.log(properties()[name].background_density)) / families.count(family)
-    return evidence
-
-
-def _seen_as(group: Group, name: str, measurements: Measurements) -> Measured:
-    """Return the measurement as it bears on `group`: the metal of ordinary chondrites before it rusted."""
-    if name == "metal" and group.name in rules()["ordinary"]["groups"]:
-        return original_metal(measurements)
-    return measurements.values[name]
-
-
-def _trust(group: Group, name: str, measurements: Measurements) -> float:
-    """Return the share of a row's own density; Fa and Fs of ordinary chondrites need homogeneous olivine."""
-    trust = float(rules()["decision"]["trust"])
-    ordinary = rules()["ordinary"]
-    if group.name not in ordinary["groups"] or properties()[name].family != "ferrous iron":
-        return trust
-    if "Fa_pmd" not in measurements.values:
-        return float(ordinary["trust_without_pmd"])
-    return 0.0 if measurements.values["Fa_pmd"].value > ordinary["fa_pmd_max_pct"] else trust
+def _without_evidence(measurements: Measurements, prior: str) -> Classification:
+    """Answer that there is not enough evidence: groups without numbers, in the order of the table."""
+    scores = tuple(GroupScore(name, group.class_name, math.nan, math.nan, {}) for name, group in groups().items())
+    weathering, remarks = weathering_grade(measurements)
+    evidence = tuple(_item(name, measurements, (), "used for type or weathering only") for name in measurements.values)
+    notes = (*measurements.notes, "Nothing was measured that speaks for or against a group.", *remarks)
+    return Classification(NO_CLASS, NOT_ENOUGH, scores, {}, "unknown", weathering, evidence, prior, notes)
 
 
 def _by_class(scores: Sequence[GroupScore]) -> dict[str, float]:
@@ -209,37 +188,24 @@ def _by_class(scores: Sequence[GroupScore]) -> dict[str, float]:
     return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
 
-def _decide(
-    scores: Sequence[GroupScore], classes: Mapping[str, float], measurements: Measurements
-) -> tuple[str, str, list[str]]:
+def _decide(scores: Sequence[GroupScore], classes: Mapping[str, float]) -> tuple[str, str, list[str]]:
     """Return class, suggestion and remarks."""
     decision = rules()["decision"]
     best = scores[0]
     class_, share = next(iter(classes.items()))
-    if measurements.is_empty:
-        return NO_CLASS, NO_CLASS, ["Nothing was measured that speaks for or against a group."]
-    if max(score.log_likelihood for score in scores) < 0:
-        return (
-            NO_CLASS,
-            NO_CLASS,
-            ["No group fits better than a flat background does: perhaps no chondrite, or not understood."],
-        )
     pair = _pair(scores)
     if pair:
         return best.class_, pair, [f"{pair}: the measurements do not part these two."]
     if best.probability >= decision["group_probability"]:
-        return best.class_, best.group, []
+        return best.class_, best.group, [_NONE_NOTE] if best.group == NONE else []
     if share >= decision["class_probability"]:
-        return (
-            class_,
-            f"{class_}, group open",
-            [f"No {class_} group reaches {decision['group_probability']:.0%}."],
-        )
-    return (
-        NO_CLASS,
-        NO_CLASS,
-        [f"Ambiguous: the best group, {best.group}, has only {best.probability:.0%}; see the ranked list."],
-    )
+        remark = f"No {class_} group reaches {decision['group_probability']:.0%}."
+        return class_, f"{class_}, group open", [remark]
+    remark = f"Ambiguous: the best group, {best.group}, has only {best.probability:.0%}; see the ranked list."
+    return NO_CLASS, OPEN, [remark]
+
+
+_NONE_NOTE = "None of the chondrite groups fits: perhaps no chondrite, or one unlike the groups."
 
 
 def _pair(scores: Sequence[GroupScore]) -> str | None:
@@ -263,19 +229,24 @@ def _leading_groups(class_: str, suggestion: str) -> tuple[Group, ...]:
 
 
 def _evidence(
-    measurements: Measurements, shares: Mapping[str, Mapping[str, float]], best: str | None
+    measurements: Measurements, weighed: Mapping[str, GroupEvidence], best: str | None
 ) -> tuple[Evidence, ...]:
     items = []
-    for name, measured in measurements.values.items():
+    for name in measurements.values:
         near: tuple[str, ...] = ()
         note = "" if name not in EXTRA_UNITS else "used for type or weathering only"
         if name in properties():
-            by_group = {group: share[name] for group, share in shares.items()}
+            by_group = {group: found.shares[name] for group, found in weighed.items()}
             near = _near_best(by_group)
             if best is not None and by_group[best] < 0:
                 note = f"unusual for {best}{_published(best, name)}"
-        items.append(Evidence(name, measured.value, measured.sd, unit_of(name), near, note))
+        items.append(_item(name, measurements, near, note))
     return tuple(items)
+
+
+def _item(name: str, measurements: Measurements, near: tuple[str, ...], note: str) -> Evidence:
+    measured = measurements.values[name]
+    return Evidence(name, measured.value, measured.sd, unit_of(name), near, note)
 
 
 def _near_best(by_group: Mapping[str, float]) -> tuple[str, ...]:
@@ -288,112 +259,9 @@ def _near_best(by_group: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _published(group: str, name: str) -> str:
-    rows = [reference()[row, name] for row in groups()[group].rows if (row, name) in reference()]
-    if not rows:
-        return " (no published value)"
-    return f" ({min(r.low for r in rows):.3g} to {max(r.high for r in rows):.3g} {rows[0].unit})"
+    span = published_range(groups()[group], name)
+    return f" ({span[0]:.3g} to {span[1]:.3g} {unit_of(name)})" if span else " (no published value)"
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
-def classify_table(
-    table: pd.DataFrame,
-    chondrules: pd.DataFrame | None = None,
-    *,
-    prior: str = "equal",
-    channels: Sequence[str] | None = None,
-    calibrated: bool = False,
-    chemistry: Mapping[str, Measured] | None = None,
-) -> dict[str, Classification]:
-    """Classify every section of a table.
-
-    Parameters
-    ----------
-    table : like ``modes.csv`` (with or without a ``section`` column), or one row per section with property
-        columns (``chondrules, matrix, metal, chondrule_mean_diameter, Fa_olivine, Fa_pmd, rust`` ...), each
-        with an optional ``_sd`` column.
-    chondrules : like ``chondrules.csv``, with a ``section`` column where `table` has one.
-    channels, calibrated, chemistry : see `measurements_from_tables`; for tables like ``modes.csv`` only.
-
-    Returns
-    -------
-    Classifications by section name; the name of a table without names is empty, or the row number.
-
-    Raises
-    ------
-    InputError : the table is in neither form, or a cell is not a number.
-    UnknownNameError : unknown prior.
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({"section": ["A"], "metal": [20.0], "chondrule_mean_diameter": [0.04]})
-    >>> classify_table(table)["A"].suggestion
-    'CH'
-    """
-    if not {"layer", "name", "area_pct"} <= set(table.columns):
-        return _classify_rows(table, prior)
-    found = {}
-    for name, modes in _sections(table):
-        objects = None if chondrules is None else dict(_sections(chondrules)).get(name, chondrules.iloc[:0])
-        measured = measurements_from_tables(
-            modes, objects, channels=channels, calibrated=calibrated, chemistry=chemistry
-        )
-        found[name] = classify(measured, prior=prior)
-    return found
-
-
-def _sections(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    if "section" not in table.columns:
-        return [("", table)]
-    return [(str(name), part) for name, part in table.groupby("section", sort=False)]
-
-
-def _classify_rows(table: pd.DataFrame, prior: str) -> dict[str, Classification]:
-    known = [*properties(), *EXTRA_UNITS]
-    names = [name for name in known if name in table.columns]
-    if not names:
-        raise InputError(
-            f"The table has no column that can be classified (it has {', '.join(map(str, table.columns))}): "
-            f"give modes.csv columns (layer,name,area_pct) or properties ({', '.join(known)})."
-        )
-    used = {*names, *(f"{name}_sd" for name in names), *_SECTION_COLUMNS}
-    ignored = [str(column) for column in table.columns if column not in used]
-    notes = (f"Columns not used: {', '.join(ignored)}.",) if ignored else ()
-    found = {}
-    for number, row in enumerate(table.to_dict("records"), start=1):
-        label = next((str(row[column]) for column in _SECTION_COLUMNS if column in row), str(number))
-        if label in found:
-            raise InputError(f"Section '{label}' is in the table twice: give each row its own name.")
-        cells = {str(key): value for key, value in row.items()}
-        values = {name: Measured(_number(cells, name), _number(cells, f"{name}_sd", 0.0)) for name in names}
-        stated = {name: measured for name, measured in values.items() if not math.isnan(measured.value)}
-        found[label] = classify(Measurements(stated, notes=notes), prior=prior)
-    return found
-
-
-def _number(row: Mapping[str, Any], column: str, default: float = math.nan) -> float:
-    try:
-        value = float(row.get(column, default))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"Column '{column}' holds {row[column]!r}: give a number or leave the cell empty.") from error
-    return default if math.isnan(value) else value
-
-
-def classification_table(found: Mapping[str, Classification]) -> pd.DataFrame:
-    """Return one row per section: class, suggestion, type, weathering, a ``p_`` column per group, notes."""
-    rows = []
-    for name, result in found.items():
-        row: dict[str, Any] = {
-            "section": name,
-            "class": result.class_,
-            "suggestion": result.suggestion,
-            "best_group": result.groups[0].group,
-            "probability": result.groups[0].probability,
-            "type": result.type,
-            "weathering": result.weathering,
-        }
-        by_name = {score.group: score.probability for score in result.groups}
-        rows.append(row | {f"p_{group}": by_name[group] for group in groups()} | {"notes": " ".join(result.notes)})
-    return pd.DataFrame(rows)
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else float(f"{value:.6g}")

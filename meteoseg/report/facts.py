@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,22 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Reasons:
+    """What speaks for and against one group, in words, the weightiest first."""
+
+    group: str
+    probability: float
+    for_: tuple[str, ...]
+    against: tuple[str, ...]
+
+
+#: Of how many groups the reasons are shown, and from which probability on.
+REASONS_SHOWN, REASONS_FROM = 3, 0.05
+NO_GROUP = "none"
+_OPEN_ANSWERS = ("not enough evidence",)
+
+
+@dataclass(frozen=True)
 class Suggestion:
     """A chondrite group suggestion as read from ``classification.json``; `groups` best first.
 
@@ -73,6 +89,8 @@ class Suggestion:
     weathering: str
     evidence: tuple[Evidence, ...]
     notes: tuple[str, ...]
+    reasons: tuple[Reasons, ...] = ()
+    next_steps: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, classification: Mapping[str, Any]) -> Suggestion:
@@ -87,7 +105,8 @@ class Suggestion:
                 f"A classification needs the keys class and groups, this one has {sorted(classification)}: "
                 "make it again with meteoseg classify."
             )
-        groups = [(str(row["group"]), float(row["probability"])) for row in classification["groups"]]
+        rows = [row for row in classification["groups"] if number(row["probability"]) is not None]
+        groups = [(str(row["group"]), float(row["probability"])) for row in rows]
         classes = classification.get("class_probabilities", {})
         return cls(
             str(classification["class"]),
@@ -98,6 +117,8 @@ class Suggestion:
             _text(classification.get("weathering")),
             _ranked_evidence(classification),
             tuple(str(note) for note in classification.get("notes", ())),
+            tuple(_reasons(rows)),
+            tuple(str(step["text"]) for step in classification.get("next_measurement", ())),
         )
 
     @property
@@ -112,14 +133,25 @@ class Suggestion:
 
     @property
     def headline(self) -> str:
-        """The answer in one word or two: a group, a pair of neighbours, or that there is none."""
+        """The answer in a few words: a group, a pair of neighbours, that none fits, or that it is open."""
+        if self.suggestion in _OPEN_ANSWERS:
+            return self.suggestion
+        if self.is_none:
+            return "none of these groups"
         if self.class_ == "none" or self.best is None:
             return "no group suggested"
         return self.suggestion or self.best[0]
 
     @property
+    def is_none(self) -> bool:
+        """Whether the answer is that none of the chondrite groups fits."""
+        return self.suggestion == NO_GROUP and self.best is not None and self.best[0] == NO_GROUP
+
+    @property
     def named_groups(self) -> tuple[str, ...]:
         """The groups that the suggestion names: one, or two neighbours."""
+        if self.is_none:
+            return (NO_GROUP,)
         known = {name for name, _ in self.groups}
         return tuple(part for part in self.headline.split("/") if part in known)
 
@@ -221,9 +253,19 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[Reasons]:
+    ranked = sorted(rows, key=lambda row: -float(row["probability"]))[:REASONS_SHOWN]
+    found = [
+        Reasons(str(row["group"]), float(row["probability"]), tuple(row.get("for", ())), tuple(row.get("against", ())))
+        for row in ranked
+        if float(row["probability"]) >= REASONS_FROM
+    ]
+    return [item for item in found if item.for_ or item.against]
+
+
 def _ranked_evidence(classification: Mapping[str, Any]) -> tuple[Evidence, ...]:
     """Read the evidence, what weighs most for or against the first group first."""
-    groups = sorted(classification["groups"], key=lambda row: -float(row["probability"]))
+    groups = sorted(classification["groups"], key=lambda row: -(number(row["probability"]) or 0.0))
     weights = groups[0].get("evidence", {}) if groups else {}
     items = [_evidence(row, number(weights.get(row["property"]))) for row in classification.get("evidence", ())]
     return tuple(sorted(items, key=lambda item: (item.value is None, -abs(item.log_weight or 0.0))))

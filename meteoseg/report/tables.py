@@ -100,9 +100,20 @@ def format_classification(classification: Mapping[str, Any]) -> str:
             fits = f"fits {', '.join(item.best_groups)}" if item.best_groups else ""
             remark = "; ".join(part for part in (item.verdict, fits, item.note) if part)
             lines.append(f"  {item.quantity:<{width}}  {item.measured:<{measured}}  {remark}".rstrip())
+    lines += _reason_lines(suggestion)
+    if suggestion.next_steps:
+        lines += ["", "One more measurement", *(f"  {text}" for text in suggestion.next_steps)]
     if suggestion.notes:
         lines += ["", "Notes", *(f"  {note}" for note in suggestion.notes)]
     return "\n".join(lines)
+
+
+def _reason_lines(suggestion: Suggestion) -> list[str]:
+    lines = []
+    for reasons in suggestion.reasons:
+        lines += ["", f"{reasons.group} ({reasons.probability:.2f})"]
+        lines += [f"  + {text}" for text in reasons.for_] + [f"  - {text}" for text in reasons.against]
+    return lines
 
 
 def _group_lines(groups: Sequence[tuple[str, float]]) -> list[str]:

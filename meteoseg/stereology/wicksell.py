@@ -1,4 +1,4 @@
-"""Size distributions: from diameters in the plane of section to diameters of spheres (Wicksell 1925)."""
+"""Lognormal spheres behind the diameters in the plane of section (Wicksell 1925), by maximum likelihood."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg, optimize
+from scipy import optimize, stats
 
 from meteoseg.errors import InputError
 
 FloatArray = NDArray[np.float64]
+#: Chance by section diameter (n,), um, that an object is whole and uncut; see `EdgeCorrection.share_at`.
+Uncut = Callable[[FloatArray], FloatArray]
 
 #: Fewer section diameters than this are not fitted.
 MIN_SECTIONS = 30
@@ -21,6 +22,8 @@ _SIGMA_RANGE = (0.02, 2.5)
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(160)
 _REACH = 8.0  # standard deviations of ln D kept in the integrals
 _HESSIAN_STEP = 1e-3
+_GRID = 400
+_LEAST_EXPECTED = 5.0
 
 
 @dataclass(frozen=True)
@@ -126,17 +129,20 @@ def _lognormal(diameter_um: FloatArray, mu: float, sigma: float) -> FloatArray:
     return np.asarray(np.exp(-0.5 * z**2) / (diameter_um * sigma * np.sqrt(2 * np.pi)))
 
 
-def fit_lognormal_wicksell(d_um: ArrayLike, *, d_min_um: float = 0.0) -> LognormalSizes:
+def fit_lognormal_wicksell(
+    d_um: ArrayLike, *, d_min_um: float = 0.0, uncut: Uncut | None = None
+) -> LognormalSizes:
     """Fit the lognormal law of sphere diameters to section diameters by maximum likelihood.
 
     Sections under `d_min_um` are left out and the likelihood is that of the rest, so small caps that were
     not seen do not bias the fit. Objects are taken for spheres cut at random; objects cut by the edge of the
-    map must be left out before.
+    map must be left out before, and `uncut` says how often that happens to each size.
 
     Parameters
     ----------
     d_um : section diameters (equivalent diameters), um.
     d_min_um : cut-off of the measurement, um.
+    uncut : chance that an object of that section diameter is clear of the edges; None: always.
 
     Raises
     ------
@@ -145,12 +151,13 @@ def fit_lognormal_wicksell(d_um: ArrayLike, *, d_min_um: float = 0.0) -> Lognorm
 
     Examples
     --------
+    >>> from meteoseg.stereology import simulate_sections
     >>> rng = np.random.default_rng(1)
     >>> law = fit_lognormal_wicksell(simulate_sections(2000, 6.2, 0.46, rng=rng), d_min_um=100.0)
     >>> abs(law.mu - 6.2) < 3 * law.mu_se, abs(law.sigma - 0.46) < 3 * law.sigma_se
     (True, True)
     """
-    sections_um = _check_sections(d_um)
+    sections_um = check_sections(d_um)
     sections_um = sections_um[sections_um >= d_min_um]
     if len(sections_um) < MIN_SECTIONS:
         raise InputError(
@@ -159,7 +166,9 @@ def fit_lognormal_wicksell(d_um: ArrayLike, *, d_min_um: float = 0.0) -> Lognorm
 
     def cost(parameters: FloatArray) -> float:
         mu, sigma = float(parameters[0]), float(np.exp(parameters[1]))
-        recorded = len(sections_um) * _log_recorded(d_min_um, mu, sigma)
+        recorded = len(sections_um) * (
+            _log_recorded(d_min_um, mu, sigma) if uncut is None else _log_seen(d_min_um, mu, sigma, uncut)
+        )
         return recorded - float(_log_density(sections_um, mu, sigma).sum())
 
     ln_d = np.log(sections_um)
@@ -175,6 +184,49 @@ def fit_lognormal_wicksell(d_um: ArrayLike, *, d_min_um: float = 0.0) -> Lognorm
         )
     mu, sigma = float(found.x[0]), float(np.exp(found.x[1]))
     return LognormalSizes(mu, sigma, errors[0], errors[1] * sigma, len(sections_um), d_min_um)
+
+
+def lognormal_misfit(sections_um: FloatArray, law: LognormalSizes, *, uncut: Uncut | None = None) -> float | None:
+    """Return the chance of a misfit as large as this one if the law were true; small values speak against it.
+
+    Pearson's chi-square over classes of equal expected number (2 n^0.4 of them; Moore 1986), with the degrees of
+    freedom of two fitted parameters. None where there are too few sections for one degree of freedom.
+
+    Parameters
+    ----------
+    sections_um : those that were fitted.
+    """
+    d_um, cumulated = _cumulated(law, uncut)
+    sections_um = sections_um[sections_um >= law.d_min_um]
+    n_classes = min(int(2 * len(sections_um) ** 0.4), int(len(sections_um) / _LEAST_EXPECTED))
+    if n_classes < 4:
+        return None
+    rank = np.interp(sections_um, d_um, cumulated)
+    counts = np.histogram(rank, np.linspace(0, 1, n_classes + 1))[0]
+    expected = len(sections_um) / n_classes
+    return float(stats.chi2.sf(((counts - expected) ** 2 / expected).sum(), n_classes - 3))
+
+
+def _cumulated(law: LognormalSizes, uncut: Uncut | None) -> tuple[FloatArray, FloatArray]:
+    """Section diameters (um) and the share of the recorded sections up to them, from 0 to 1."""
+    ln_d, density = _seen_density(law.d_min_um, law.mu, law.sigma, uncut)
+    steps = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(ln_d))])
+    return np.exp(ln_d), steps / steps[-1]
+
+
+def _seen_density(d_min_um: float, mu: float, sigma: float, uncut: Uncut | None) -> tuple[FloatArray, FloatArray]:
+    """Density per ln d of sections that are recorded (not normalised), on a grid of ln d."""
+    low = np.log(d_min_um) if d_min_um > 0 else mu - sigma**2 - _REACH * sigma - 3
+    ln_d = np.linspace(low, max(low, mu + 2 * sigma**2) + _REACH * sigma, _GRID)
+    d_um = np.exp(ln_d)
+    density = d_um * np.exp(_log_density(d_um, mu, sigma))
+    return ln_d, density if uncut is None else density * uncut(d_um)
+
+
+def _log_seen(d_min_um: float, mu: float, sigma: float, uncut: Uncut) -> float:
+    """Log of the share of sections that are of `d_min_um` and more and clear of the edges."""
+    ln_d, density = _seen_density(d_min_um, mu, sigma, uncut)
+    return float(np.log(max(float(np.trapezoid(density, ln_d)), np.finfo(float).tiny)))
 
 
 def _standard_errors(cost: Callable[[FloatArray], float], optimum: FloatArray) -> tuple[float, float] | None:
@@ -193,75 +245,7 @@ def _standard_errors(cost: Callable[[FloatArray], float], optimum: FloatArray) -
     return float(np.sqrt(variance[0])), float(np.sqrt(variance[1]))
 
 
-def simulate_sections(n: int, mu: float, sigma: float, *, rng: np.random.Generator) -> FloatArray:
-    """Draw `n` section diameters (um) of lognormal spheres cut by a random plane.
-
-    A plane meets a sphere with a chance proportional to D, and at a uniform distance from its centre.
-    """
-    sphere_um = np.exp(mu + sigma**2 + sigma * rng.standard_normal(n))
-    return np.asarray(sphere_um * np.sqrt(1 - rng.random(n) ** 2))
-
-
-def saltykov(d_um: ArrayLike, n_classes: int, *, d_min_um: float = 0.0) -> pd.DataFrame:
-    """Unfold section diameters into numbers of spheres per class by back-substitution (Saltykov's method).
-
-    Classes run from `d_min_um` to the largest section: of equal width where `d_min_um` is 0, of equal ratio
-    otherwise. Spheres of a class have its middle diameter (arithmetic or geometric); their sections fall into
-    their own class and the smaller ones by exact geometry. Noise grows towards small classes and may give
-    negative numbers, which are kept as they come: use at most 10 to 12 classes and several hundred sections.
-
-    Parameters
-    ----------
-    d_um : section diameters, um.
-    n_classes : number of classes.
-    d_min_um : lower end of the smallest class, um; smaller sections are left out.
-
-    Returns
-    -------
-    Columns d_low_um, d_high_um, d_mid_um, n_sections, n_v_rel (spheres per unit volume times unit area of
-    section, 1/um) and number_pct (its share of the sum).
-
-    Raises
-    ------
-    InputError : no section above `d_min_um`, or fewer than 1 class.
-
-    Examples
-    --------
-    >>> table = saltykov([100.0] * 50 + [60.0] * 20, 2)
-    >>> table[["d_low_um", "d_high_um", "n_sections"]].values.tolist()
-    [[0.0, 50.0, 0.0], [50.0, 100.0, 70.0]]
-    """
-    sections_um = _check_sections(d_um)
-    sections_um = sections_um[sections_um >= d_min_um]
-    if n_classes < 1 or len(sections_um) == 0 or sections_um.max() <= d_min_um:
-        raise InputError(
-            f"{len(sections_um)} sections over {d_min_um:g} um cannot be unfolded in {n_classes} classes: "
-            "give 1 class or more and sections above the cut-off."
-        )
-    largest_um = float(sections_um.max())
-    if d_min_um > 0:
-        edges = np.geomspace(d_min_um, largest_um, n_classes + 1)
-        middle = np.sqrt(edges[1:] * edges[:-1])
-    else:
-        edges = np.linspace(0.0, largest_um, n_classes + 1)
-        middle = (edges[1:] + edges[:-1]) / 2
-    edges[-1] = largest_um
-    n_sections = np.histogram(sections_um, edges)[0]
-    reach = np.sqrt(np.maximum(middle[None, :] ** 2 - edges[:, None] ** 2, 0.0))
-    n_v = linalg.solve_triangular(reach[:-1] - reach[1:], n_sections.astype(float))
-    return pd.DataFrame(
-        {
-            "d_low_um": edges[:-1],
-            "d_high_um": edges[1:],
-            "d_mid_um": middle,
-            "n_sections": n_sections,
-            "n_v_rel": n_v,
-            "number_pct": 100 * n_v / n_v.sum(),
-        }
-    )
-
-
-def _check_sections(d_um: ArrayLike) -> FloatArray:
+def check_sections(d_um: ArrayLike) -> FloatArray:
     sections_um = np.asarray(d_um, float).ravel()
     if not np.all(np.isfinite(sections_um) & (sections_um > 0)):
         raise InputError("Section diameters must be positive and finite: leave out the others.")

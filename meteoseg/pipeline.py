@@ -231,7 +231,7 @@ def _make(plan: _Plan, target: Path) -> Path:
         with plan.steps("label images"):
             joined = _write_labels(plan, labels, folder)
         with plan.steps("tables"):
-            modes = _write_tables(plan, labels, folder)
+            modes = _write_tables(plan, labels, folder, chemistry)
             labels.notes.extend(weight_notes(modes))
         with plan.steps("classification"):
             answer = _classify(plan, labels, modes, folder, chemistry)
@@ -303,10 +303,13 @@ def _write_image(plan: _Plan, path: Path, image: NDArray[Any], *, dtype: np.dtyp
             writer.write(np.asarray(image[window.slices]).astype(dtype))
 
 
-def _write_tables(plan: _Plan, labels: LabelImages, folder: Path) -> pd.DataFrame:
+def _write_tables(
+    plan: _Plan, labels: LabelImages, folder: Path, chemistry: ChemistryFiles | None
+) -> pd.DataFrame:
     planes = {layer: ArrayPlane(labels.images[layer]) for layer in labels.layers}
     layers = LabelLayers(planes, plan.legends, plan.section.require_pixel_size())
-    return write_tables(folder, layers, labels.chondrules, labels.inside)
+    measured = None if chemistry is None else chemistry.compositions
+    return write_tables(folder, layers, labels.chondrules, labels.inside, compositions=measured)
 
 
 def _facts(plan: _Plan) -> dict[str, Any]:

@@ -160,8 +160,13 @@ def remake(folder: Path, labels: LabelLayers, *, maps: Path | None = None) -> tu
         basis = Basis(folder, run, images, labels.legends, section, why_not, edited != [])
         chemistry, means = remeasure_chemistry(basis, scratch, out), remeasure_means(basis)
         modes = write_tables(
-            out, labels, images.chondrules, images.inside, kinds=known_kinds(folder / CHONDRULES_CSV)
-        )  # fmt: skip
+            out,
+            labels,
+            images.chondrules,
+            images.inside,
+            kinds=known_kinds(folder / CHONDRULES_CSV),
+            compositions=None if chemistry.content is None else chemistry.content.compositions,
+        )
         texture_notes = _textures_again(folder, out, edited)
         tables = ResultTables(modes, _read(out / CHONDRULES_CSV), None, chemistry.content, means.content)
         tables = _write_rest(out, basis, tables, labels.pixel_size_um)

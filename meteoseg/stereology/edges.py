@@ -33,6 +33,7 @@ class EdgeCorrection:
     ----------
     breadth_um : (K,) rising diameters of the disc, from 0.
     share : (K,) falling from 1 to 0.
+    area_um2 : mapped area.
 
     Examples
     --------
@@ -43,6 +44,7 @@ class EdgeCorrection:
 
     breadth_um: FloatArray
     share: FloatArray
+    area_um2: float = 0.0
 
     @classmethod
     def of_mask(cls, inside: NDArray[np.bool_], pixel_size_um: tuple[float, float]) -> EdgeCorrection:
@@ -61,7 +63,7 @@ class EdgeCorrection:
         reach_um = np.sort(distance_um - gap_um)
         breadth_um = np.linspace(0.0, max(2 * float(reach_um[-1]), 1e-9), _STEPS)
         clear = len(reach_um) - np.searchsorted(reach_um, breadth_um / 2, side="left")
-        return cls(breadth_um, clear / len(reach_um))
+        return cls(breadth_um, clear / len(reach_um), len(reach_um) * size_um[0] * size_um[1])
 
     def share_at(self, breadth_um: ArrayLike) -> FloatArray:
         """Return the share for diameters, um; 0 beyond the largest disc that fits in."""

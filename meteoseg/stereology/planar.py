@@ -28,19 +28,23 @@ class Estimate:
     ci_high: float
 
 
-def size_estimates(diameters_um: FloatArray, weights: FloatArray) -> dict[str, Estimate]:
+def size_estimates(
+    diameters_um: FloatArray, weights: FloatArray, *, least: int = MIN_OBJECTS, draws: int = _DRAWS
+) -> dict[str, Estimate]:
     """Estimate mean and median (um) and the standard deviation of ln d of a population from its weighted members.
 
-    Standard errors are the spread over 400 bootstrap draws of the objects; intervals are symmetric in the logarithm,
-    with Student's t for n - 1.
+    Standard errors are the spread over bootstrap draws of the objects; intervals are symmetric in the logarithm, with
+    Student's t for n - 1.
 
     Parameters
     ----------
     diameters_um, weights : (n,); a weight says how many objects of the population one stands for.
+    least : fewer objects give nothing.
+    draws : of the bootstrap; 0: no errors.
 
     Returns
     -------
-    By quantity (`mean_diameter`, `median_diameter`, `sigma_ln_d`); empty under `MIN_OBJECTS` objects.
+    By quantity (`mean_diameter`, `median_diameter`, `sigma_ln_d`); empty under `least` objects.
 
     Examples
     --------
@@ -49,22 +53,26 @@ def size_estimates(diameters_um: FloatArray, weights: FloatArray) -> dict[str, E
     (333, {})
     """
     n = len(diameters_um)
-    if n < MIN_OBJECTS:
+    if n < least:
         return {}
     order = np.argsort(diameters_um)
     d_um, weights = diameters_um[order], weights[order]
     values = _statistics(d_um, weights[None, :])
-    rng = np.random.default_rng(_SEED)
-    rows = max(1, _AT_ONCE // n)
-    draws = [
-        _statistics(d_um, weights * rng.multinomial(n, np.full(n, 1 / n), size=min(rows, _DRAWS - start)))
-        for start in range(0, _DRAWS, rows)
-    ]
+    if not draws:
+        return {name: Estimate(float(found[0]), np.nan, np.nan, np.nan) for name, found in values.items()}
+    errors = _bootstrap_errors(d_um, weights, draws)
     quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1))
-    return {
-        name: _estimate(float(values[name][0]), float(np.concatenate([draw[name] for draw in draws]).std()), quantile)
-        for name in values
-    }
+    return {name: _estimate(float(values[name][0]), errors[name], quantile) for name in values}
+
+
+def _bootstrap_errors(d_um: FloatArray, weights: FloatArray, draws: int) -> dict[str, float]:
+    n, rng = len(d_um), np.random.default_rng(_SEED)
+    rows = max(1, _AT_ONCE // n)
+    made = [
+        _statistics(d_um, weights * rng.multinomial(n, np.full(n, 1 / n), size=min(rows, draws - start)))
+        for start in range(0, draws, rows)
+    ]
+    return {name: float(np.concatenate([part[name] for part in made]).std()) for name in made[0]}
 
 
 def _statistics(d_um: FloatArray, weights: FloatArray) -> Mapping[str, FloatArray]:

@@ -30,8 +30,8 @@ _LEAST_EXPECTED = 5.0
 class LognormalSizes:
     """A lognormal law of sphere diameters D: ln(D / um) is normal with mean `mu` and sd `sigma`.
 
-    `mu_se` and `sigma_se` are standard errors from the curvature of the likelihood; `n` sections of
-    `d_min_um` and more were used.
+    `mu_se` and `sigma_se` are standard errors from the curvature of the likelihood and `covariance` that of the two;
+    `n` sections of `d_min_um` and more were used.
 
     Examples
     --------
@@ -46,6 +46,13 @@ class LognormalSizes:
     sigma_se: float
     n: int
     d_min_um: float
+    covariance: float = 0.0
+
+    @property
+    def ln_mean_se(self) -> float:
+        """Standard error of the logarithm of the mean diameter."""
+        variance = self.mu_se**2 + (self.sigma * self.sigma_se) ** 2 + 2 * self.sigma * self.covariance
+        return float(np.sqrt(max(variance, 0.0)))
 
     @property
     def median_um(self) -> float:
@@ -175,15 +182,19 @@ def fit_lognormal_wicksell(
     start = np.array([ln_d.mean(), np.log(np.clip(ln_d.std(), 0.1, 1.0))])
     ln_range = [(float(ln_d.min()) - 5, float(ln_d.max()) + 2), tuple(np.log(_SIGMA_RANGE))]
     found = optimize.minimize(cost, start, method="Nelder-Mead", bounds=ln_range, options={"xatol": 1e-5})
-    errors = _standard_errors(cost, found.x)
+    covariance = _covariance(cost, found.x)
     at_bound = any(abs(value - bound) < 1e-3 for value, pair in zip(found.x, ln_range, strict=True) for bound in pair)
-    if not found.success or at_bound or errors is None:
+    if not found.success or at_bound or covariance is None:
         raise InputError(
             f"{len(sections_um)} sections of {d_min_um:g} um and more do not constrain a lognormal law: "
             "give more of them, or a lower cut-off."
         )
     mu, sigma = float(found.x[0]), float(np.exp(found.x[1]))
-    return LognormalSizes(mu, sigma, errors[0], errors[1] * sigma, len(sections_um), d_min_um)
+    # Of (mu, ln sigma), carried over to sigma.
+    mu_se, sigma_se = np.sqrt(np.diag(covariance)) * (1.0, sigma)
+    return LognormalSizes(
+        mu, sigma, float(mu_se), float(sigma_se), len(sections_um), d_min_um, float(covariance[0, 1] * sigma)
+    )
 
 
 def lognormal_misfit(sections_um: FloatArray, law: LognormalSizes, *, uncut: Uncut | None = None) -> float | None:
@@ -229,8 +240,8 @@ def _log_seen(d_min_um: float, mu: float, sigma: float, uncut: Uncut) -> float:
     return float(np.log(max(float(np.trapezoid(density, ln_d)), np.finfo(float).tiny)))
 
 
-def _standard_errors(cost: Callable[[FloatArray], float], optimum: FloatArray) -> tuple[float, float] | None:
-    """Standard errors of (mu, ln sigma) by central differences of the cost; None where it is not curved."""
+def _covariance(cost: Callable[[FloatArray], float], optimum: FloatArray) -> FloatArray | None:
+    """Covariance (2, 2) of (mu, ln sigma) by central differences of the cost; None where it is not curved."""
     steps = _HESSIAN_STEP * np.eye(2)
 
     def mixed(first: FloatArray, second: FloatArray) -> float:
@@ -241,8 +252,7 @@ def _standard_errors(cost: Callable[[FloatArray], float], optimum: FloatArray) -
     hessian = np.array([[mixed(first, second) for second in steps] for first in steps])
     if np.linalg.eigvalsh(hessian)[0] <= 0:
         return None
-    variance = np.diag(np.linalg.inv(hessian))
-    return float(np.sqrt(variance[0])), float(np.sqrt(variance[1]))
+    return np.asarray(np.linalg.inv(hessian))
 
 
 def check_sections(d_um: ArrayLike) -> FloatArray:

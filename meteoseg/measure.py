@@ -13,13 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.chondrules.counts import chondrule_counts
-from meteoseg.chondrules.tables import (
-    CHONDRULES_CSV,
-    COUNTS_CSV,
-    Compositions,
-    ObjectLabels,
-    write_object_tables,
-)
+from meteoseg.chondrules.tables import CHONDRULES_CSV as CHONDRULES_CSV
+from meteoseg.chondrules.tables import COUNTS_CSV, Compositions, ObjectLabels, write_object_tables
 from meteoseg.classify import (
     Classification,
     chemistry_evidence,

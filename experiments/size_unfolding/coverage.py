@@ -16,7 +16,7 @@ import pandas as pd
 from meteoseg.errors import InputError
 from meteoseg.stereology import fit_lognormal_wicksell, simulate_sections
 from meteoseg.stereology.planar import size_estimates
-from meteoseg.stereology.unfolding import Unfolded, _Problem, _kernel, _roughness, unfold
+from meteoseg.stereology.unfolding import Unfolded, _kernel, _Problem, _roughness, unfold
 
 CUT_OFF_UM = 150.0
 FIELD_UM = (4000.0, 6000.0)
@@ -114,7 +114,7 @@ def planar(case: Case, d_um: np.ndarray) -> Found:
     return {name: (e.value, e.ci_low, e.ci_high) for name, e in size_estimates(d_um, weights).items()}
 
 
-def planar_excluded(case: Case, d_um: np.ndarray) -> Found:
+def planar_excluded(_: Case, d_um: np.ndarray) -> Found:
     return {name: (e.value, e.ci_low, e.ci_high) for name, e in size_estimates(d_um, np.ones(len(d_um))).items()}
 
 

@@ -57,9 +57,7 @@ def _has_label(components: Plane, label: int) -> bool:
     return any(bool(np.any(components.read(window) == label)) for window in row_bands(components.shape))
 
 
-def _rim_px(
-    objects: LabelArray, components: Plane, rim_id: int, of: tuple[int, Window]
-) -> tuple[int, int]:
+def _rim_px(objects: LabelArray, components: Plane, rim_id: int, of: tuple[int, Window]) -> tuple[int, int]:
     """Return the pixels of an object and of its rim."""
     number, window = of
     reach_px = max(_REACH_PX, int(np.ceil(_REACH_RADII * max(window.shape) / 2)))

@@ -108,7 +108,7 @@ def size_tables(chondrules: pd.DataFrame, edges: EdgeCorrection) -> SizeTables:
                 unfolded = unfold(whole.diameters_um, d_min_um=whole.cut_off_um, uncut=whole.uncut)
         except InputError as error:
             notes[method] = f"not enough: {error}"
-    rows = [*_plane_rows(whole, edges), *_law_rows(whole, law, notes), *_unfolded_rows(whole, unfolded, notes)]
+    rows = [*_plane_rows(whole, edges), *_law_rows(whole, law, notes), *_unfolded_rows(unfolded, notes)]
     sizes = pd.DataFrame(rows, columns=list(COLUMNS)).assign(n=whole.n, cut_off_um=whole.cut_off_um)
     return SizeTables(sizes, _distribution(whole, unfolded, law))
 
@@ -171,7 +171,7 @@ def _law_rows(whole: _Whole, law: LognormalSizes | None, notes: dict[str, str]) 
     yield head | _row("misfit_probability", misfit, "") | {"note": "not enough for a test" if chance is None else note}
 
 
-def _unfolded_rows(whole: _Whole, unfolded: Unfolded | None, notes: dict[str, str]) -> Iterator[dict[str, Any]]:
+def _unfolded_rows(unfolded: Unfolded | None, notes: dict[str, str]) -> Iterator[dict[str, Any]]:
     head = {"dimension": 3, "method": "unfolded", "weighting": "number", "edge_rule": WEIGHTED}
     found = {} if unfolded is None else unfolded.estimates()
     note = notes.get("unfolded", _FROM_CUT_OFF)

@@ -49,8 +49,8 @@ def composition_columns(
 def mean_compositions(grains: pd.DataFrame | None, quantity: str) -> pd.DataFrame:
     """Return the mean of a quantity over the grains of each object, a grain counting by its pixels.
 
-    The standard error is the larger of that of the scatter between grains and that of the counts; the calibration error,
-    common to all grains, is not in it.
+    The standard error is the larger of that of the scatter between grains and that of the counts; the calibration
+    error, common to all grains, is not in it.
 
     Parameters
     ----------
@@ -120,8 +120,8 @@ def type_remark(chemistry: pd.DataFrame | None) -> str:
     scatter, least = fa_scatter(chemistry), float(texture_rules()["type"]["least_pmd_pct"])
     if scatter is None:
         return (
-            "Types I and II go by Fa of olivine. Whether the section is equilibrated, so that they mean nothing, is not "
-            "known: too few grains for the scatter of Fa."
+            "Types I and II go by Fa of olivine. Whether the section is equilibrated, so that they mean nothing, is "
+            "not known: too few grains for the scatter of Fa."
         )
     if scatter < least:
         return (

@@ -22,6 +22,7 @@ from meteoseg.measure import (
     CHONDRULES_CSV,
     GRAINS_CSV,
     LABEL_FILES,
+    REPORT_HTML,
     RUN_JSON,
     TEXTURE_COLUMNS,
     TEXTURES_CSV,
@@ -35,6 +36,7 @@ from meteoseg.patches.model import PatchModel, label_table, network_logits
 from meteoseg.patches.objects import object_crops
 from meteoseg.provenance import now
 from meteoseg.reopening import reopen_section
+from meteoseg.report.chondrulepart import renew_chondrule_part
 from meteoseg.section import Section
 
 #: Columns of textures.csv.
@@ -121,6 +123,10 @@ def classify_result(
     _replace(counts, folder / TEXTURES_CSV)
     _replace(chondrule_counts(table), folder / COUNTS_CSV)
     _replace(table, chondrules)
+    if (folder / REPORT_HTML).is_file():
+        chemistry = folder / CHEMISTRY_CSV
+        known = pd.read_csv(chemistry) if chemistry.is_file() else pd.DataFrame()
+        renew_chondrule_part(folder / REPORT_HTML, table, known)
     write_json(folder / RUN_JSON, run | {"textures": _facts(model, min_probability)})
     return counts
 

@@ -55,7 +55,7 @@ class Unfolded:
     @property
     def share(self) -> FloatArray:
         """Share of the spheres of the cut-off and more in each class; sums to 1."""
-        return _shares(self.ln_number[None, :])[0]
+        return np.asarray(_shares(self.ln_number[None, :])[0])
 
     @cached_property
     def _drawn(self) -> FloatArray:
@@ -132,7 +132,7 @@ def unfold(d_um: FloatArray, *, d_min_um: float, uncut: Uncut | None = None, n_c
     problem = _Problem(_kernel(edges_um, uncut), _roughness(edges_um))
     weight = _choose_weight(problem, counts)
     ln_number = problem.solve(counts, weight)
-    covariance = np.linalg.inv(problem.curvature(counts, ln_number, weight))
+    covariance = np.linalg.inv(problem.curvature(ln_number, weight))
     return Unfolded(edges_um, counts, ln_number, (covariance + covariance.T) / 2, weight)
 
 
@@ -171,7 +171,7 @@ class _Problem:
         smooth = weight / 2 * float(ln_number @ self.roughness @ ln_number)
         return float((expected - counts * np.log(expected)).sum()) + smooth
 
-    def curvature(self, counts: FloatArray, ln_number: FloatArray, weight: float) -> FloatArray:
+    def curvature(self, ln_number: FloatArray, weight: float) -> FloatArray:
         """Expected second derivatives of the cost (Fisher information and penalty)."""
         slope = self.kernel * np.exp(ln_number)
         expected = np.maximum(slope.sum(axis=1), 1e-9)
@@ -187,7 +187,7 @@ class _Problem:
             slope = self.kernel * np.exp(found)
             expected = np.maximum(slope.sum(axis=1), 1e-12)
             gradient = slope.T @ (1 - counts / expected) + weight * self.roughness @ found
-            step = np.linalg.solve(self.curvature(counts, found, weight), gradient)
+            step = np.linalg.solve(self.curvature(found, weight), gradient)
             step *= min(1.0, _MOST_STEP / max(float(np.abs(step).max()), 1e-12))
             for _ in range(12):
                 lower = self.cost(counts, found - step, weight)

@@ -136,9 +136,7 @@ def _lognormal(diameter_um: FloatArray, mu: float, sigma: float) -> FloatArray:
     return np.asarray(np.exp(-0.5 * z**2) / (diameter_um * sigma * np.sqrt(2 * np.pi)))
 
 
-def fit_lognormal_wicksell(
-    d_um: ArrayLike, *, d_min_um: float = 0.0, uncut: Uncut | None = None
-) -> LognormalSizes:
+def fit_lognormal_wicksell(d_um: ArrayLike, *, d_min_um: float = 0.0, uncut: Uncut | None = None) -> LognormalSizes:
     """Fit the lognormal law of sphere diameters to section diameters by maximum likelihood.
 
     Sections under `d_min_um` are left out and the likelihood is that of the rest, so small caps that were
@@ -256,6 +254,12 @@ def _covariance(cost: Callable[[FloatArray], float], optimum: FloatArray) -> Flo
 
 
 def check_sections(d_um: ArrayLike) -> FloatArray:
+    """Return section diameters as (n,) floats.
+
+    Raises
+    ------
+    InputError : one that is not positive and finite.
+    """
     sections_um = np.asarray(d_um, float).ravel()
     if not np.all(np.isfinite(sections_um) & (sections_um > 0)):
         raise InputError("Section diameters must be positive and finite: leave out the others.")

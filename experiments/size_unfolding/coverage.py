@@ -1,6 +1,6 @@
 """How often intervals of sphere sizes hold the truth: simulated sections of spheres and spheroids.
 
-python experiments/size_unfolding/coverage.py OUT.csv [--runs 200]
+python experiments/size_unfolding/coverage.py OUT.csv [--runs 200] [--cases NAME ...] [--sections 100 400]
 """
 
 from __future__ import annotations
@@ -170,10 +170,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--cases", nargs="*", default=[case.name for case in CASES])
+    parser.add_argument("--sections", type=int, nargs="*", default=[100, 400])
     options = parser.parse_args()
     table: list[dict[str, object]] = []
-    for case in CASES:
-        for n in (100, 400):
+    for case in (case for case in CASES if case.name in options.cases):
+        for n in options.sections:
             table += rows(case, n, options.runs)
             pd.DataFrame(table).to_csv(options.out, index=False)
             print(case.name, n, flush=True)

@@ -19,6 +19,7 @@ from meteoseg.report.facts import significant
 from meteoseg.stereology.planar import MIN_OBJECTS
 
 SPHERE = "#c8553d"
+_SECTION = "#a9c0da"
 _UNKNOWN_SOURCE = "FROM MEMORY"
 _LEAST_UM, _MOST_UM = 90.0, 1300.0
 
@@ -102,16 +103,21 @@ def _draw_sizes(axes: Axes, own: pd.DataFrame, cut_off_um: float, tables: SizeTa
     edges = np.geomspace(d_um.min() * 0.999, d_um.max() * 1.001, int(np.clip(round(1.5 * np.sqrt(n)), 4, 24)) + 1)
     weights = edge_weight_of(own)
     shares = np.histogram(d_um, edges, weights=weights)[0] / weights.sum() / np.diff(np.log(edges))
-    label = f"sections of {n} chondrules"
-    axes.bar(edges[:-1], 100 * shares, np.diff(edges), align="edge", color=BAR, edgecolor="white", linewidth=0.8,
+    label = f"sections of {n} chondrules, weighted for the edges"
+    axes.bar(edges[:-1], 100 * shares, np.diff(edges), align="edge", color=_SECTION, edgecolor="white", linewidth=0.8,
              label=label)  # fmt: skip
     highest = 100 * float(shares.max())
     if tables is not None:
         highest = max(highest, _draw_spheres(axes, tables.distribution))
-    axes.set_ylim(0, 1.12 * highest)
-    axes.set_ylabel("% per factor e of diameter")
-    axes.legend(loc="upper left", fontsize=8.5, frameon=False, labelcolor=INK)
-    axes.set_title(f"counted from {significant(cut_off_um)} µm on", loc="left", fontsize=9, color=FAINT)
+    axes.set_ylim(0, 1.3 * highest)
+    axes.set_ylabel("frequency (% per unit of ln d)")
+    handles, labels = axes.get_legend_handles_labels()
+    order = np.argsort([not label.startswith("sections") for label in labels], kind="stable")
+    shown = [handles[place] for place in order], [labels[place] for place in order]
+    axes.legend(*shown, loc="upper right", fontsize=8.5, edgecolor="none", framealpha=0.85, labelcolor=INK)
+    text = f"under {significant(cut_off_um)} µm: not counted"
+    axes.text(cut_off_um * 0.97, 0.5, text, transform=axes.get_xaxis_transform(), rotation=90, fontsize=8.5,
+              color=FAINT, ha="right", va="center")  # fmt: skip
 
 
 def _draw_spheres(axes: Axes, table: pd.DataFrame) -> float:
@@ -125,7 +131,7 @@ def _draw_spheres(axes: Axes, table: pd.DataFrame) -> float:
         low, share, high = (per_e * table[f"sphere_{name}"] for name in ("ci_low_pct", "pct", "ci_high_pct"))
         axes.fill_between(middle, low, high, color=SPHERE, alpha=0.22, linewidth=0)
         axes.plot(middle, share, color=SPHERE, linewidth=2, label="spheres, unfolded (95 % band)")
-        highest = min(float(high.max()), 1.6 * float(share.max()))
+        highest = min(float(high.max()), 1.1 * float(share.max()))
     if table["lognormal_sphere_pct"].notna().all():
         law = per_e * table["lognormal_sphere_pct"]
         axes.plot(middle, law, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label="spheres, lognormal law")

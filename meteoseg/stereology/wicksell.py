@@ -22,7 +22,7 @@ _SIGMA_RANGE = (0.02, 2.5)
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(160)
 _REACH = 8.0  # standard deviations of ln D kept in the integrals
 _HESSIAN_STEP = 1e-3
-_GRID = 400
+_GRID = 160
 _LEAST_EXPECTED = 5.0
 
 

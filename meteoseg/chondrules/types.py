@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from meteoseg.classify.groups import rules
+
 #: Columns of ``chondrules.csv`` that `composition_columns` gives.
 COMPOSITION_COLUMNS = (
     "mean_Fa_mol_pct", "mean_Fa_se_mol_pct", "n_Fa_grains", "mean_Fs_mol_pct", "mean_Fs_se_mol_pct", "n_Fs_grains",
@@ -85,10 +87,14 @@ def _mean(group: pd.DataFrame) -> tuple[float, float, float]:
 
 
 def fa_scatter(chemistry: pd.DataFrame | None) -> float | None:
-    """Return the percent mean deviation of Fa, of chondrules where known, else of all grains; None where not made."""
+    """Return the percent mean deviation of Fa, of chondrules where known, else of all grains; None where not made.
+
+    Grains of under five chondrules (``rules/classification.toml``) say nothing of a section: one chondrule is even.
+    """
     if chemistry is None or chemistry.empty:
         return None
-    own = chemistry[chemistry["quantity"] == "Fa_pmd"]
+    least = int(rules()["chemistry"]["min_chondrules"])
+    own = chemistry[(chemistry["quantity"] == "Fa_pmd") & (chemistry["n_chondrules"] >= least)]
     for where in ("chondrules", "all"):
         found = own.loc[own["where"] == where, "mean"]
         if len(found):
@@ -121,7 +127,7 @@ def type_remark(chemistry: pd.DataFrame | None) -> str:
     if scatter is None:
         return (
             "Types I and II go by Fa of olivine. Whether the section is equilibrated, so that they mean nothing, is "
-            "not known: too few grains for the scatter of Fa."
+            "not known: too few grains or chondrules for the scatter of Fa."
         )
     if scatter < least:
         return (

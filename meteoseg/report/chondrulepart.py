@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from meteoseg.chondrules.counts import ALL, DIMENSIONS, chondrule_counts
+from meteoseg.chondrules.sizes import EXCLUDED
 from meteoseg.chondrules.types import type_remark
 from meteoseg.report.facts import number, significant
 
@@ -82,7 +83,7 @@ def _count_row(row: dict[Any, Any], name: str) -> dict[str, str]:
 
 
 def size_rows(sizes: pd.DataFrame) -> list[dict[str, str]]:
-    """Return the lines of sizes.csv in words; where there is no value, why not."""
+    """Return the lines of sizes.csv that have a value, in words; of the uncorrected sizes the means alone."""
     return [
         {
             "where": _WORDS[str(row["method"])],
@@ -93,7 +94,22 @@ def size_rows(sizes: pd.DataFrame) -> list[dict[str, str]]:
             "note": "" if pd.isna(row["note"]) else str(row["note"]),
         }
         for row in sizes.to_dict("records")
+        if number(row["value"]) is not None and (row["edge_rule"] != EXCLUDED or row["quantity"] == "mean_diameter")
     ]
+
+
+def size_gaps(sizes: pd.DataFrame) -> list[str]:
+    """Return why sizes are missing, each reason once.
+
+    Examples
+    --------
+    >>> size_gaps(pd.DataFrame({"value": [None, None, 3.0], "note": ["not enough: 2", "not enough: 2", ""]}))
+    ['not enough: 2']
+    """
+    if sizes.empty:
+        return []
+    missing = sizes.loc[sizes["value"].isna(), "note"].dropna()
+    return [str(note).rstrip(".") for note in dict.fromkeys(missing)]
 
 
 def _interval(row: dict[Any, Any]) -> str:

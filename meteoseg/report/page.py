@@ -17,7 +17,7 @@ from PIL import Image
 from meteoseg.elements import ATOMIC_NUMBER, BSE
 from meteoseg.legend import LAYERS, UNCLASSIFIED, Legend, default_legend
 from meteoseg.report.chemistry import chemistry_rows
-from meteoseg.report.chondrulepart import chondrule_part, size_rows
+from meteoseg.report.chondrulepart import chondrule_part, size_gaps, size_rows
 from meteoseg.report.classmeans import MeanTable, mean_table
 from meteoseg.report.facts import SizeSummary, Suggestion, layer_rows, mapped_area_mm2, number, significant
 from meteoseg.stereology.planar import MIN_OBJECTS
@@ -169,6 +169,7 @@ def render_report(content: ReportContent) -> str:
         class_means=_class_means(content),
         chondrules=chondrule_part(content.chondrules, content.chemistry),
         sizes=size_rows(content.sizes),
+        size_gaps=size_gaps(content.sizes),
         provenance=list(_flat(content.run)),
     )
 

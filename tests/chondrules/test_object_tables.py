@@ -40,8 +40,9 @@ def grains_of(*rows):
     return pd.DataFrame(rows, columns=columns).assign(sd_counting=0.5)
 
 
-def scatter(pct):
-    return pd.DataFrame({"phase": ["olivine"], "quantity": ["Fa_pmd"], "where": ["chondrules"], "mean": [pct]})
+def scatter(pct, n_chondrules=8):
+    row = {"phase": "olivine", "quantity": "Fa_pmd", "where": "chondrules", "mean": pct, "n_chondrules": n_chondrules}
+    return pd.DataFrame([row])
 
 
 @pytest.fixture
@@ -108,6 +109,8 @@ def test_types_of_equilibrated_sections_are_left_blank():
     grains = grains_of((1, "olivine", "Fa", 4.0, 100), (2, "olivine", "Fa", 18.0, 10))
     assert chondrule_types(grains, scatter(45.0)) == {1: "I", 2: "II"}
     assert chondrule_types(grains, scatter(19.9)) is None
+    assert chondrule_types(grains, scatter(2.0, n_chondrules=4)) == {1: "I", 2: "II"}  # a few even ones tell nothing
+    assert "not known" in type_remark(scatter(2.0, n_chondrules=4))
     assert chondrule_types(grains, None) == {1: "I", 2: "II"}
     assert "equilibrated" in type_remark(scatter(3.0))
     assert "left blank" not in type_remark(scatter(45.0))

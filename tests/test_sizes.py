@@ -139,6 +139,23 @@ def test_objects_that_the_edge_cuts_are_accounted_for():
     assert found.ci_low < TRUE["mean_diameter"] < found.ci_high
 
 
+def test_a_field_without_edges_changes_nothing():
+    sections = simulate_sections(134, 6.0, 0.5, rng=np.random.default_rng(6))
+    plain, field = (fit_lognormal_wicksell(sections, d_min_um=250.0, uncut=u) for u in (None, np.ones_like))
+    for name in ("mu", "sigma", "mu_se", "sigma_se", "covariance"):
+        assert getattr(field, name) == pytest.approx(getattr(plain, name), rel=0.01), name
+
+
+def test_errors_do_not_hang_on_the_grid(monkeypatch):
+    sections = simulate_sections(134, 6.0, 0.5, rng=np.random.default_rng(6))
+    errors = []
+    for nodes in (200, 700):
+        monkeypatch.setattr("meteoseg.stereology.wicksell._GRID", nodes)
+        law = fit_lognormal_wicksell(sections, d_min_um=250.0, uncut=lambda d: np.clip(1 - d / 3000, 0, 1))
+        errors.append((law.mu_se, law.sigma_se))
+    assert errors[0] == pytest.approx(errors[1], rel=0.01)
+
+
 def test_a_lognormal_law_is_not_called_a_misfit():
     sections = simulate_sections(400, 6.2, 0.46, rng=np.random.default_rng(4))
     law = fit_lognormal_wicksell(sections, d_min_um=150.0)

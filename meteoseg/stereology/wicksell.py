@@ -22,7 +22,8 @@ _SIGMA_RANGE = (0.02, 2.5)
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(160)
 _REACH = 8.0  # standard deviations of ln D kept in the integrals
 _HESSIAN_STEP = 1e-3
-_GRID = 160
+_GRID = 300
+_BEYOND = 3.0  # in ln d, past the recorded sections
 _LEAST_EXPECTED = 5.0
 
 
@@ -168,14 +169,7 @@ def fit_lognormal_wicksell(d_um: ArrayLike, *, d_min_um: float = 0.0, uncut: Unc
         raise InputError(
             f"{len(sections_um)} sections of {d_min_um:g} um or more: a law needs at least {MIN_SECTIONS}."
         )
-
-    def cost(parameters: FloatArray) -> float:
-        mu, sigma = float(parameters[0]), float(np.exp(parameters[1]))
-        recorded = len(sections_um) * (
-            _log_recorded(d_min_um, mu, sigma) if uncut is None else _log_seen(d_min_um, mu, sigma, uncut)
-        )
-        return recorded - float(_log_density(sections_um, mu, sigma).sum())
-
+    cost = _cost_of(sections_um, d_min_um, uncut)
     ln_d = np.log(sections_um)
     start = np.array([ln_d.mean(), np.log(np.clip(ln_d.std(), 0.1, 1.0))])
     ln_range = [(float(ln_d.min()) - 5, float(ln_d.max()) + 2), tuple(np.log(_SIGMA_RANGE))]
@@ -195,6 +189,24 @@ def fit_lognormal_wicksell(d_um: ArrayLike, *, d_min_um: float = 0.0, uncut: Unc
     )
 
 
+def _cost_of(sections_um: FloatArray, d_min_um: float, uncut: Uncut | None) -> Callable[[FloatArray], float]:
+    """Return minus the log-likelihood as a function of (mu, ln sigma)."""
+    ln_grid = _ln_grid(d_min_um, sections_um, uncut)
+
+    def log_recorded(mu: float, sigma: float) -> float:
+        if uncut is None:
+            return _log_recorded(d_min_um, mu, sigma)
+        seen = float(np.trapezoid(_seen_density(ln_grid, mu, sigma, uncut), ln_grid))
+        return float(np.log(max(seen, np.finfo(float).tiny)))
+
+    def cost(parameters: FloatArray) -> float:
+        mu, sigma = float(parameters[0]), float(np.exp(parameters[1]))
+        recorded = len(sections_um) * log_recorded(mu, sigma)
+        return recorded - float(_log_density(sections_um, mu, sigma).sum())
+
+    return cost
+
+
 def lognormal_misfit(sections_um: FloatArray, law: LognormalSizes, *, uncut: Uncut | None = None) -> float | None:
     """Return the chance of a misfit as large as this one if the law were true; small values speak against it.
 
@@ -205,37 +217,43 @@ def lognormal_misfit(sections_um: FloatArray, law: LognormalSizes, *, uncut: Unc
     ----------
     sections_um : those that were fitted.
     """
-    d_um, cumulated = _cumulated(law, uncut)
     sections_um = sections_um[sections_um >= law.d_min_um]
     n_classes = min(int(2 * len(sections_um) ** 0.4), int(len(sections_um) / _LEAST_EXPECTED))
     if n_classes < 4:
         return None
-    rank = np.interp(sections_um, d_um, cumulated)
+    rank = np.interp(sections_um, *_cumulated(sections_um, law, uncut))
     counts = np.histogram(rank, np.linspace(0, 1, n_classes + 1))[0]
     expected = len(sections_um) / n_classes
     return float(stats.chi2.sf(((counts - expected) ** 2 / expected).sum(), n_classes - 3))
 
 
-def _cumulated(law: LognormalSizes, uncut: Uncut | None) -> tuple[FloatArray, FloatArray]:
+def _cumulated(sections_um: FloatArray, law: LognormalSizes, uncut: Uncut | None) -> tuple[FloatArray, FloatArray]:
     """Section diameters (um) and the share of the recorded sections up to them, from 0 to 1."""
-    ln_d, density = _seen_density(law.d_min_um, law.mu, law.sigma, uncut)
+    ln_d = _ln_grid(law.d_min_um, sections_um, uncut)
+    density = _seen_density(ln_d, law.mu, law.sigma, uncut)
     steps = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(ln_d))])
     return np.exp(ln_d), steps / steps[-1]
 
 
-def _seen_density(d_min_um: float, mu: float, sigma: float, uncut: Uncut | None) -> tuple[FloatArray, FloatArray]:
-    """Density per ln d of sections that are recorded (not normalised), on a grid of ln d."""
-    low = np.log(d_min_um) if d_min_um > 0 else mu - sigma**2 - _REACH * sigma - 3
-    ln_d = np.linspace(low, max(low, mu + 2 * sigma**2) + _REACH * sigma, _GRID)
+def _ln_grid(d_min_um: float, sections_um: FloatArray, uncut: Uncut | None) -> FloatArray:
+    """Logarithms of section diameters over all that can be recorded.
+
+    They are the same for all laws: a grid that moved with the law would roughen its likelihood.
+    """
+    low = np.log(d_min_um) if d_min_um > 0 else np.log(sections_um.min()) - _BEYOND
+    high = np.log(sections_um.max()) + _BEYOND
+    if uncut is not None:
+        wide = np.linspace(low, high, 10 * _GRID)
+        seen = np.flatnonzero(uncut(np.exp(wide)) > 0)
+        high = wide[min(int(seen[-1]) + 1, len(wide) - 1)] if len(seen) else high
+    return np.linspace(low, high, _GRID)
+
+
+def _seen_density(ln_d: FloatArray, mu: float, sigma: float, uncut: Uncut | None) -> FloatArray:
+    """Density per ln d of sections that are recorded (not normalised)."""
     d_um = np.exp(ln_d)
     density = d_um * np.exp(_log_density(d_um, mu, sigma))
-    return ln_d, density if uncut is None else density * uncut(d_um)
-
-
-def _log_seen(d_min_um: float, mu: float, sigma: float, uncut: Uncut) -> float:
-    """Log of the share of sections that are of `d_min_um` and more and clear of the edges."""
-    ln_d, density = _seen_density(d_min_um, mu, sigma, uncut)
-    return float(np.log(max(float(np.trapezoid(density, ln_d)), np.finfo(float).tiny)))
+    return density if uncut is None else density * uncut(d_um)
 
 
 def _covariance(cost: Callable[[FloatArray], float], optimum: FloatArray) -> FloatArray | None:

@@ -98,7 +98,8 @@ def write_compositions(
     table = chemistry_table(grains, chondrules=chondrules is not None)
     grains.to_csv(folder / GRAINS_CSV, index=False, float_format="%.6g")
     table.to_csv(folder / CHEMISTRY_CSV, index=False, float_format="%.6g")
-    return ChemistryFiles(table, grains, maps)
+    # As they were written: tables made again from the file are then the same to the last digit.
+    return ChemistryFiles(table, pd.read_csv(folder / GRAINS_CSV), maps)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ FLOW = {
     "objects": {"stereology"},
     "classify": {"objects"},
     "chondrules": {"objects", "stereology", "modes", "classify"},
-    "report": {"objects", "minerals", "chondrules", "classify"},
+    "report": {"objects", "minerals", "stereology", "chondrules", "classify"},
     "minerals": {"io"},
     "simulate": {"io", "output"},
     "labelimages": {"certainty"},

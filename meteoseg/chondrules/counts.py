@@ -54,7 +54,8 @@ def chondrule_counts(chondrules: pd.DataFrame) -> pd.DataFrame:
 def _named(chondrules: pd.DataFrame, name: str) -> pd.Series[str]:
     if name not in chondrules:
         return pd.Series(UNKNOWN, index=chondrules.index, dtype=object)
-    return chondrules[name].fillna("").astype(str).replace("", UNKNOWN)
+    names = chondrules[name].astype(object)
+    return names.where(names.notna() & (names != ""), UNKNOWN).astype(str)
 
 
 def _rows(table: pd.DataFrame, by: list[str]) -> Iterator[dict[str, object]]:

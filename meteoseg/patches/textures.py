@@ -176,11 +176,10 @@ def with_textures(table: pd.DataFrame, found: pd.DataFrame, types: Mapping[int, 
     found : as `classify_objects` returns it; types : I or II by object id, None without mineral chemistry.
     """
     table = table.drop(columns=[name for name in TEXTURE_COLUMNS if name in table])
+    table["type"] = [(types or {}).get(int(number), "") for number in table["id"]]
     by_id = found.set_index("id")
     label = table["id"].map(by_id["label"]).fillna(UNCLASSIFIED)
-    table = table.assign(texture=label, texture_probability=table["id"].map(by_id["probability"]))
-    table["type"] = [(types or {}).get(int(number), "") for number in table["id"]]
-    return table
+    return table.assign(texture=label, texture_probability=table["id"].map(by_id["probability"]))
 
 
 def types_of(folder: Path) -> dict[int, str] | None:

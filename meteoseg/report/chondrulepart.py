@@ -44,7 +44,7 @@ def chondrule_part(objects: pd.DataFrame, chemistry: pd.DataFrame) -> Markup:
         objects=_object_rows(objects),
         n_objects=len(objects),
         has_textures="texture" in objects,
-        has_types="type" in objects and bool((objects["type"].fillna("") != "").any()),
+        has_types="type" in objects and bool((objects["type"].notna() & (objects["type"] != "")).any()),
     )
     return Markup(f"{BEGIN}\n{text}\n{END}")
 

@@ -141,6 +141,8 @@ def test_counts_add_up_by_kind_type_and_texture():
     together = counts[(counts[["kind", "type", "texture"]] != "all").all(axis=1)]
     assert together["n"].sum() == 7
     assert chondrule_counts(table.iloc[:0]).empty
+    untyped = chondrule_counts(table.assign(type=np.nan, texture=np.nan))
+    assert untyped[["type", "texture"]].drop_duplicates().values.tolist() == [["all", "all"]]
 
 
 @pytest.mark.parametrize("case", ["none", "one", "cut", "outside"])

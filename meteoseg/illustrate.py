@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.channels import composite, composite_colors, composite_names
+from meteoseg.chondrules.sizes import SizeTables
 from meteoseg.elements import BSE
 from meteoseg.grid import Window, row_bands
 from meteoseg.io.formats import read_maps
@@ -25,11 +26,11 @@ from meteoseg.report.figures import (
     modes_figure,
     phase_map_figure,
     picture_figure,
-    size_distribution_figure,
 )
 from meteoseg.report.images import overview_shape, overview_step, paint_labels, sample_labels
 from meteoseg.report.mapsheet import LegendEntry
 from meteoseg.report.page import Picture
+from meteoseg.report.sizefigure import size_distribution_figure
 from meteoseg.section import PlaneView, Section
 
 #: Longest side of a picture.
@@ -48,6 +49,7 @@ def pictures(
     modes: pd.DataFrame,
     chondrules: pd.DataFrame | None,
     classification: Mapping[str, Any] | None,
+    sizes: SizeTables | None = None,
 ) -> list[Picture]:
     """Make all pictures: outlines over the map, composites, label maps (cut to the section), and the charts.
 
@@ -68,7 +70,7 @@ def pictures(
         made.append(Picture(name, png, _caption(name)))
     drawn = _label_maps(cut, legends, modes, size_um, are_classes=classification is None)
     made = drawn + made if classification is None else made + drawn
-    return made + _charts(legends, modes=modes, chondrules=chondrules, classification=classification)
+    return made + _charts(legends, modes=modes, chondrules=chondrules, classification=classification, sizes=sizes)
 
 
 def pictures_of_labels(
@@ -79,6 +81,7 @@ def pictures_of_labels(
     modes: pd.DataFrame,
     chondrules: pd.DataFrame | None,
     classification: Mapping[str, Any] | None,
+    sizes: SizeTables | None = None,
 ) -> list[Picture]:
     """Make the pictures that need no maps: as `pictures`, without composites, outlines over the painted labels."""
     box = section_window(labels.inside)
@@ -91,7 +94,7 @@ def pictures_of_labels(
         words = _cut_words(box, labels.inside.shape, pixel_size_um)
         made.append(Picture("Chondrules", png, f"Outlines of chondrules over the {layer}.{words}"))
     made += _label_maps(cut, legends, modes, pixel_size_um, are_classes=classification is None)
-    return made + _charts(legends, modes=modes, chondrules=chondrules, classification=classification)
+    return made + _charts(legends, modes=modes, chondrules=chondrules, classification=classification, sizes=sizes)
 
 
 def chemistry_pictures(
@@ -136,20 +139,27 @@ def _charts(
     modes: pd.DataFrame,
     chondrules: pd.DataFrame | None,
     classification: Mapping[str, Any] | None,
+    sizes: SizeTables | None = None,
 ) -> list[Picture]:
     """Draw what there is to draw: sizes where a chondrule counts, groups where a measurement parts them."""
     caption = "Area per cent with 95 % intervals."
     made = [Picture("Modal abundances", modes_figure(modes, legends), caption, chart=True)]
-    sizes = None if chondrules is None else SizeSummary.of(chondrules)
-    if chondrules is not None and sizes is not None and sizes.n_intact and sizes.cut_off_um is not None:
-        caption = (
-            "In-plane diameters of intact chondrules that no edge cuts, "
-            f"from {significant(sizes.cut_off_um)} µm on (10 px)."
-        )
-        made.append(Picture("Chondrule sizes", size_distribution_figure(chondrules), caption, chart=True))
+    found = None if chondrules is None else SizeSummary.of(chondrules)
+    if chondrules is not None and found is not None and found.n_intact and found.cut_off_um is not None:
+        png = size_distribution_figure(chondrules, sizes)
+        made.append(Picture("Chondrule sizes", png, _size_words(found), chart=True))
     if classification is not None and Suggestion.from_dict(classification).tells_apart:
         made.append(Picture("Groups", group_figure(classification), "Probability of each group.", chart=True))
     return made
+
+
+def _size_words(sizes: SizeSummary) -> str:
+    return (
+        f"{sizes.n_intact} intact chondrules that no edge cuts, from {significant(sizes.cut_off_um or 0)} µm on (10 "
+        "px; smaller ones, shaded, are not counted), each standing for those of its size that are cut. Spheres: what "
+        "diameters in space make such sections. Below, grey: ranges of the mean diameters of groups in print, mostly "
+        "of sections and with other cut-offs; open circles: not checked against the source."
+    )
 
 
 def section_window(inside: NDArray[np.bool_]) -> Window:

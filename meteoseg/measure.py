@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meteoseg.chondrules.counts import chondrule_counts
+from meteoseg.chondrules.tables import CHONDRULES_CSV as CHONDRULES_CSV
+from meteoseg.chondrules.tables import COUNTS_CSV, Compositions, ObjectLabels, write_object_tables
 from meteoseg.classify import (
     Classification,
     chemistry_evidence,
@@ -29,7 +32,6 @@ from meteoseg.io import open_labels, read_labels
 from meteoseg.legend import LAYERS, NO_MINERALS, Legend, default_legend, read_legend_csv
 from meteoseg.modes import COLUMNS as MODES_COLUMNS
 from meteoseg.modes import BlockCounts, JointCounts, cross_table, default_block_px, modal_table
-from meteoseg.objects import measure_objects
 from meteoseg.provenance import sha256_of
 from meteoseg.section import Plane
 
@@ -43,12 +45,12 @@ LABEL_FILES = {
 PROBABILITY_FILES = {layer: f"{layer}_probability.ome.tif" for layer in LAYERS}
 #: File that marks (1) what chemistry explains best as a mixture of two phases (written with probabilities).
 MIXTURES_FILE = "mixtures.ome.tif"
-MODES_CSV, CHONDRULES_CSV, LEGEND_CSV = "modes.csv", "chondrules.csv", "legend.csv"
+MODES_CSV, LEGEND_CSV = "modes.csv", "legend.csv"
 CROSS_CSV, CLASSIFICATION_JSON, RUN_JSON = "phases_by_component.csv", "classification.json", "run.json"
 CHEMISTRY_CSV, GRAINS_CSV, CALIBRATION_JSON = "chemistry.csv", "grains.csv", "calibration.json"
 #: Textures of chondrules, where they were asked for: their counts, and their columns of chondrules.csv.
 TEXTURES_CSV = "textures.csv"
-TEXTURE_COLUMNS = ("texture", "texture_probability", "type")
+TEXTURE_COLUMNS = ("texture", "texture_probability")
 #: Phases before a user's legend joined some (ids of the shipped legend), where compositions of those were measured.
 UNJOINED_FILE = "phases_unjoined.ome.tif"
 REPORT_HTML = "report.html"
@@ -128,22 +130,24 @@ def write_tables(
     inside: NDArray[np.bool_] | None,
     *,
     kinds: Mapping[int, str] | None = None,
+    compositions: Compositions | None = None,
 ) -> pd.DataFrame:
-    """Write modes.csv, phases_by_component.csv and chondrules.csv into `folder`; return the modal table.
+    """Write modes.csv, phases_by_component.csv and the tables of chondrules into `folder`; return the modal table.
 
     Parameters
     ----------
     objects : (H, W) object ids, or None where there are none.
     inside : (H, W) the section, for objects that its edge cuts.
     kinds : kinds of objects by id, as `known_kinds` reads them.
+    compositions : of minerals; None where they were not measured.
     """
     modes, cross = count_modes(labels)
     modes.to_csv(folder / MODES_CSV, index=False)
     if cross is not None:
         cross.to_csv(folder / CROSS_CSV, index=False)
     if objects is not None:
-        table = measure_objects(objects, labels.pixel_size_um, kinds=kinds, mask=inside)
-        table.to_csv(folder / CHONDRULES_CSV, index=False)
+        parts = ObjectLabels(objects, inside, labels.planes, labels.legends, labels.pixel_size_um)
+        write_object_tables(folder, parts, compositions or Compositions(), kinds=kinds)
     return modes
 
 
@@ -175,7 +179,9 @@ def keep_textures(before: Path, after: Path) -> None:
     """Copy the columns of textures from an earlier chondrules.csv into one that was made again, by id."""
     old, new = pd.read_csv(before), pd.read_csv(after)
     columns = ["id", *(name for name in TEXTURE_COLUMNS if name in old)]
-    new.merge(old[columns], on="id", how="left").to_csv(after, index=False)
+    table = new.merge(old[columns], on="id", how="left")
+    table.to_csv(after, index=False)
+    chondrule_counts(table).to_csv(after.with_name(COUNTS_CSV), index=False)
 
 
 def has_textures(folder: Path) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meteoseg.chondrules.tables import Compositions
 from meteoseg.errors import InputError
 from meteoseg.grid import BAND_PX, Window, row_bands
 from meteoseg.io import BandWriter
@@ -35,6 +36,11 @@ class ChemistryFiles:
     table: pd.DataFrame
     grains: pd.DataFrame
     maps: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def compositions(self) -> Compositions:
+        """Grains and their means, for the tables of chondrules."""
+        return Compositions(self.grains, self.table)
 
 
 def chemistry_of(phases: ChemicalPhases) -> MineralChemistry:
@@ -92,7 +98,8 @@ def write_compositions(
     table = chemistry_table(grains, chondrules=chondrules is not None)
     grains.to_csv(folder / GRAINS_CSV, index=False, float_format="%.6g")
     table.to_csv(folder / CHEMISTRY_CSV, index=False, float_format="%.6g")
-    return ChemistryFiles(table, grains, maps)
+    # As they were written: tables made again from the file are then the same to the last digit.
+    return ChemistryFiles(table, pd.read_csv(folder / GRAINS_CSV), maps)
 
 
 @dataclass(frozen=True)

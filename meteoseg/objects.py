@@ -14,6 +14,7 @@ from skimage.morphology import convex_hull_image
 
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError
 from meteoseg.grid import Window
+from meteoseg.stereology.planar import size_estimates
 
 LabelArray = NDArray[np.integer[Any]]
 BoolArray = NDArray[np.bool_]
@@ -165,7 +166,8 @@ def size_summary(objects: pd.DataFrame, *, min_diameter_um: float | None = None)
     """Summarise the in-plane sizes of intact, uncut chondrules above a stated cut-off.
 
     Intact and uncut: ``kind`` is chondrule and ``touches_edge`` is False. Diameters are equivalent diameters
-    in the plane of section, not corrected to three dimensions (see `meteoseg.stereology`).
+    in the plane of section, not corrected to three dimensions (see `meteoseg.stereology`). Where the table has the
+    column `edge_weight`, an object counts for those of its size that the edges cut; else their loss is not corrected.
 
     Parameters
     ----------
@@ -175,7 +177,7 @@ def size_summary(objects: pd.DataFrame, *, min_diameter_um: float | None = None)
     Returns
     -------
     ``n`` (all objects), ``n_intact_uncut`` (above the cut-off), ``cut_off_um``, ``mean_um``, ``median_um``,
-    ``sd_ln_d`` (sample standard deviation of ln d); None where there are too few objects.
+    ``sd_ln_d`` (standard deviation of ln d); None where there are too few objects.
 
     Examples
     --------
@@ -184,22 +186,36 @@ def size_summary(objects: pd.DataFrame, *, min_diameter_um: float | None = None)
     >>> size_summary(measure_objects(labels, (1.0, 1.0)))["n_intact_uncut"]
     1
     """
-    cut_off_um = min_diameter_um
-    if cut_off_um is None and len(objects):
-        pixel_area_um2 = float(objects["area_um2"].iloc[0]) / float(objects["area_px"].iloc[0])
-        cut_off_um = MIN_SHAPE_DIAMETER_PX * float(np.sqrt(pixel_area_um2))
+    cut_off_um = cut_off_of(objects) if min_diameter_um is None else min_diameter_um
     chosen = objects[(objects["kind"] == DEFAULT_KIND) & ~objects["touches_edge"].astype(bool)]
-    d_um = chosen["equivalent_diameter_um"].to_numpy(float)
-    # The tolerance keeps an object of exactly the cut-off diameter.
-    d_um = d_um if cut_off_um is None else d_um[d_um >= cut_off_um * (1 - 1e-9)]
+    if cut_off_um is not None:
+        # The tolerance keeps an object of exactly the cut-off diameter.
+        chosen = chosen[chosen["equivalent_diameter_um"] >= cut_off_um * (1 - 1e-9)]
+    found = size_estimates(chosen["equivalent_diameter_um"].to_numpy(float), edge_weight_of(chosen), least=1, draws=0)
+    values = {name: estimate.value for name, estimate in found.items()}
     return {
         "n": len(objects),
-        "n_intact_uncut": len(d_um),
+        "n_intact_uncut": len(chosen),
         "cut_off_um": cut_off_um,
-        "mean_um": float(d_um.mean()) if len(d_um) else None,
-        "median_um": float(np.median(d_um)) if len(d_um) else None,
-        "sd_ln_d": float(np.log(d_um).std(ddof=1)) if len(d_um) > 1 else None,
+        "mean_um": values.get("mean_diameter"),
+        "median_um": values.get("median_diameter"),
+        "sd_ln_d": values.get("sigma_ln_d") if len(chosen) > 1 else None,
     }
+
+
+def cut_off_of(objects: pd.DataFrame) -> float | None:
+    """Return the diameter (um) from which objects count in sizes, `MIN_SHAPE_DIAMETER_PX` pixels; None without any."""
+    if objects.empty:
+        return None
+    pixel_area_um2 = float(objects["area_um2"].iloc[0]) / float(objects["area_px"].iloc[0])
+    return MIN_SHAPE_DIAMETER_PX * float(np.sqrt(pixel_area_um2))
+
+
+def edge_weight_of(objects: pd.DataFrame) -> NDArray[np.float64]:
+    """Return for how many objects each stands (n,): the column `edge_weight`, or 1 where the table lacks it."""
+    if "edge_weight" not in objects:
+        return np.ones(len(objects))
+    return objects["edge_weight"].to_numpy(float)
 
 
 def equivalent_diameter(area: float) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meteoseg.chondrules.sizes import SizeTables
 from meteoseg.diskspace import DiskNeed, check_space
 from meteoseg.elements import BSE
 from meteoseg.errors import InputError, PixelSizeError
@@ -231,7 +232,7 @@ def _make(plan: _Plan, target: Path) -> Path:
         with plan.steps("label images"):
             joined = _write_labels(plan, labels, folder)
         with plan.steps("tables"):
-            modes = _write_tables(plan, labels, folder)
+            modes = _write_tables(plan, labels, folder, chemistry)
             labels.notes.extend(weight_notes(modes))
         with plan.steps("classification"):
             answer = _classify(plan, labels, modes, folder, chemistry)
@@ -242,7 +243,8 @@ def _make(plan: _Plan, target: Path) -> Path:
             if isinstance(plan.phase_maker, ChemicalPhases):
                 run["chemistry"] = {"elements": list(plan.phase_maker.classifier.channels), "joined": joined}
             run["certainty"] = {layer: sure.facts() for layer, sure in labels.certainty.items()}
-            tables = ResultTables(modes, _chondrules(labels, folder), answer, chemistry)
+            sizes = SizeTables.read(folder)
+            tables = ResultTables(modes, _chondrules(labels, folder), answer, chemistry, sizes=sizes)
             write_section_report(folder, run, labels, plan.legends, tables=tables, section=plan.section)
         run |= {"timings_s": plan.steps.seconds, "peak_memory_mb": peak_memory_mb(), "finished": now()}
         del labels
@@ -303,10 +305,11 @@ def _write_image(plan: _Plan, path: Path, image: NDArray[Any], *, dtype: np.dtyp
             writer.write(np.asarray(image[window.slices]).astype(dtype))
 
 
-def _write_tables(plan: _Plan, labels: LabelImages, folder: Path) -> pd.DataFrame:
+def _write_tables(plan: _Plan, labels: LabelImages, folder: Path, chemistry: ChemistryFiles | None) -> pd.DataFrame:
     planes = {layer: ArrayPlane(labels.images[layer]) for layer in labels.layers}
     layers = LabelLayers(planes, plan.legends, plan.section.require_pixel_size())
-    return write_tables(folder, layers, labels.chondrules, labels.inside)
+    measured = None if chemistry is None else chemistry.compositions
+    return write_tables(folder, layers, labels.chondrules, labels.inside, compositions=measured)
 
 
 def _facts(plan: _Plan) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from meteoseg._version import __version__
+from meteoseg.chondrules.sizes import SizeTables
 from meteoseg.diskspace import check_space
 from meteoseg.errors import InputError, ShapeMismatchError
 from meteoseg.footprint import remake_need
@@ -131,9 +132,9 @@ def _remake_all(folders: Sequence[Path], labels: Sequence[LabelLayers], maps: Pa
 def remake(folder: Path, labels: LabelLayers, *, maps: Path | None = None) -> tuple[str, ...]:
     """Make all of a result folder again from its label images, or leave it as it is where something fails.
 
-    Rewritten are modes.csv, phases_by_component.csv, chondrules.csv, the compositions of minerals or the channel means
-    of classes, classification.json, report.html, and in run.json what was done (`remade`). A folder without run.json
-    gets its tables only.
+    Rewritten are modes.csv, phases_by_component.csv, the tables of chondrules, the compositions of minerals or the
+    channel means of classes, classification.json, report.html, and in run.json what was done (`remade`). A folder
+    without run.json gets its tables only.
 
     Parameters
     ----------
@@ -160,10 +161,16 @@ def remake(folder: Path, labels: LabelLayers, *, maps: Path | None = None) -> tu
         basis = Basis(folder, run, images, labels.legends, section, why_not, edited != [])
         chemistry, means = remeasure_chemistry(basis, scratch, out), remeasure_means(basis)
         modes = write_tables(
-            out, labels, images.chondrules, images.inside, kinds=known_kinds(folder / CHONDRULES_CSV)
-        )  # fmt: skip
+            out,
+            labels,
+            images.chondrules,
+            images.inside,
+            kinds=known_kinds(folder / CHONDRULES_CSV),
+            compositions=None if chemistry.content is None else chemistry.content.compositions,
+        )
         texture_notes = _textures_again(folder, out, edited)
-        tables = ResultTables(modes, _read(out / CHONDRULES_CSV), None, chemistry.content, means.content)
+        found = _read(out / CHONDRULES_CSV)
+        tables = ResultTables(modes, found, None, chemistry.content, means.content, SizeTables.read(out))
         tables = _write_rest(out, basis, tables, labels.pixel_size_um)
         notes = [*chemistry.notes, *means.notes, *texture_notes, *_contradictions(labels, images)]
         if run:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from meteoseg.chondrules.sizes import SizeTables
 from meteoseg.illustrate import chemistry_pictures, pictures, pictures_of_labels
 from meteoseg.labelimages import LabelImages
 from meteoseg.legend import Legend
@@ -32,6 +33,7 @@ class ResultTables:
     classification : as classification.json; None where pixels were only sorted into classes.
     chemistry : compositions of minerals and their maps, or None.
     class_means : as channel_means.csv, or None.
+    sizes : as sizes.csv and size_distribution.csv, or None.
     """
 
     modes: pd.DataFrame
@@ -39,6 +41,7 @@ class ResultTables:
     classification: Mapping[str, Any] | None = None
     chemistry: ChemistryFiles | None = None
     class_means: pd.DataFrame | None = None
+    sizes: SizeTables | None = None
 
 
 def write_section_report(
@@ -63,10 +66,24 @@ def write_section_report(
     modes, chondrules, answer = tables.modes, tables.chondrules, tables.classification
     if section is None:
         made = pictures_of_labels(
-            labels, legends, facts.pixel_size_um, modes=modes, chondrules=chondrules, classification=answer
+            labels,
+            legends,
+            facts.pixel_size_um,
+            modes=modes,
+            chondrules=chondrules,
+            classification=answer,
+            sizes=tables.sizes,
         )
     else:
-        made = pictures(section, labels, legends, modes=modes, chondrules=chondrules, classification=answer)
+        made = pictures(
+            section,
+            labels,
+            legends,
+            modes=modes,
+            chondrules=chondrules,
+            classification=answer,
+            sizes=tables.sizes,
+        )
     if tables.chemistry is not None:
         made += chemistry_pictures(labels, tables.chemistry.maps, facts.pixel_size_um)
     content = ReportContent(
@@ -82,6 +99,7 @@ def write_section_report(
         legends,
         pd.DataFrame() if tables.chemistry is None else tables.chemistry.table,
         pd.DataFrame() if tables.class_means is None else tables.class_means,
+        pd.DataFrame() if tables.sizes is None else tables.sizes.sizes,
     )
     write_report(folder / REPORT_HTML, content)
 

@@ -21,7 +21,7 @@ LEVELS = {
         "mineraldata",
         1: "io register channels simulate minerals tiles resample instances labelling objects "
         "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
-        "evaluate fetch labelimages reopening channelmeans footprint",
+        "evaluate fetch labelimages reopening channelmeans footprint chondrules",
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
         4: "classifying segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch "
@@ -35,14 +35,16 @@ LEVELS = {
 FLOW = {
     "channels": {"output"},
     "labelling": {"instances", "resample", "objects"},
+    "objects": {"stereology"},
     "classify": {"objects"},
-    "report": {"objects", "minerals"},
+    "chondrules": {"objects", "stereology", "modes", "classify"},
+    "report": {"objects", "minerals", "stereology", "chondrules", "classify"},
     "minerals": {"io"},
     "simulate": {"io", "output"},
     "labelimages": {"certainty"},
     "provenance": {"io"},
     "reopening": {"io", "provenance"},
-    "measure": {"io", "objects", "modes", "classify", "provenance"},
+    "measure": {"io", "objects", "modes", "classify", "chondrules", "provenance"},
     "scores": {"metrics"},
     "evaluate": {"io", "measure", "scores", "labeltables"},
     "fusion": {"unet"},

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +12,17 @@ from numpy.typing import NDArray
 
 from meteoseg._version import __version__
 from meteoseg.certainty import mean_shares
+from meteoseg.chondrules.counts import chondrule_counts, wilson
+from meteoseg.chondrules.tables import COUNTS_CSV
+from meteoseg.chondrules.types import chondrule_types
 from meteoseg.errors import InputError
 from meteoseg.io import read_labels
 from meteoseg.measure import (
+    CHEMISTRY_CSV,
     CHONDRULES_CSV,
     GRAINS_CSV,
     LABEL_FILES,
+    REPORT_HTML,
     RUN_JSON,
     TEXTURE_COLUMNS,
     TEXTURES_CSV,
@@ -35,11 +37,11 @@ from meteoseg.patches.model import PatchModel, label_table, network_logits
 from meteoseg.patches.objects import object_crops
 from meteoseg.provenance import now
 from meteoseg.reopening import reopen_section
+from meteoseg.report.chondrulepart import renew_chondrule_part
 from meteoseg.section import Section
 
 #: Columns of textures.csv.
 COUNT_COLUMNS = ("texture", "n", "pct", "ci_low_pct", "ci_high_pct", "n_type_I", "n_type_II")
-_Z95 = 1.959964
 
 
 def classify_results(
@@ -120,7 +122,12 @@ def classify_result(
     counts = count_textures(table, model.card.classes)
     _replace(found.rename(columns={"label": "texture"}), folder / TABLE)
     _replace(counts, folder / TEXTURES_CSV)
+    _replace(chondrule_counts(table), folder / COUNTS_CSV)
     _replace(table, chondrules)
+    if (folder / REPORT_HTML).is_file():
+        chemistry = folder / CHEMISTRY_CSV
+        known = pd.read_csv(chemistry) if chemistry.is_file() else pd.DataFrame()
+        renew_chondrule_part(folder / REPORT_HTML, table, known)
     write_json(folder / RUN_JSON, run | {"textures": _facts(model, min_probability)})
     return counts
 
@@ -162,43 +169,23 @@ def _check_for_objects(card: PatchCard) -> None:
 
 
 def with_textures(table: pd.DataFrame, found: pd.DataFrame, types: Mapping[int, str] | None) -> pd.DataFrame:
-    """Return chondrules.csv with the columns `TEXTURE_COLUMNS`, in place of earlier ones.
+    """Return chondrules.csv with the columns `TEXTURE_COLUMNS` and `type`, in place of earlier ones.
 
     Parameters
     ----------
     found : as `classify_objects` returns it; types : I or II by object id, None without mineral chemistry.
     """
     table = table.drop(columns=[name for name in TEXTURE_COLUMNS if name in table])
+    table["type"] = [(types or {}).get(int(number), "") for number in table["id"]]
     by_id = found.set_index("id")
     label = table["id"].map(by_id["label"]).fillna(UNCLASSIFIED)
-    table = table.assign(texture=label, texture_probability=table["id"].map(by_id["probability"]))
-    table["type"] = [(types or {}).get(int(number), "") for number in table["id"]]
-    return table
+    return table.assign(texture=label, texture_probability=table["id"].map(by_id["probability"]))
 
 
 def types_of(folder: Path) -> dict[int, str] | None:
-    """Return type I or II of the chondrules whose grains were measured; None where grains.csv lacks.
-
-    The mean Fa of olivine decides, over the pixels of all its grains; without olivine the mean Fs of low-Ca pyroxene.
-    """
-    path = folder / GRAINS_CSV
-    if not path.is_file():
-        return None
-    grains = pd.read_csv(path)
-    boundary = float(texture_rules()["type"]["boundary_mol_pct"])
-    types: dict[int, str] = {}
-    for phase, quantity in (("low-Ca pyroxene", "Fs"), ("olivine", "Fa")):
-        own = grains[(grains["phase"] == phase) & (grains["quantity"] == quantity) & (grains["chondrule"] > 0)]
-        weighted = (own["value"] * own["n_px"]).groupby(own["chondrule"]).sum()
-        means = weighted / own.groupby("chondrule")["n_px"].sum()
-        types |= {int(str(number)): "I" if mean < boundary else "II" for number, mean in means.items()}
-    return types
-
-
-@cache
-def texture_rules() -> Mapping[str, Any]:
-    """Load rules/textures.toml."""
-    return tomllib.loads(resources.files("meteoseg").joinpath("rules/textures.toml").read_text(encoding="utf-8"))
+    """Return type I or II of the chondrules of a result folder; None where none are told, see `chondrule_types`."""
+    tables = [pd.read_csv(folder / name) if (folder / name).is_file() else None for name in (GRAINS_CSV, CHEMISTRY_CSV)]
+    return chondrule_types(*tables)
 
 
 def count_textures(chondrules: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -219,23 +206,13 @@ def count_textures(chondrules: pd.DataFrame, classes: Sequence[str]) -> pd.DataF
     rows = []
     for name in [*classes, UNCLASSIFIED]:
         own = chondrules[chondrules["texture"] == name]
-        low, high = _wilson(len(own), n_classified) if name != UNCLASSIFIED else (np.nan, np.nan)
+        low, high = wilson(len(own), n_classified) if name != UNCLASSIFIED else (np.nan, np.nan)
         pct = 100 * len(own) / n_classified if n_classified and name != UNCLASSIFIED else np.nan
         n_types = [int((own["type"] == kind).sum()) for kind in ("I", "II")]
         rows.append((name, len(own), round(pct, 2), round(low, 2), round(high, 2), *n_types))
     table = pd.DataFrame(rows, columns=list(COUNT_COLUMNS))
     known, rest = table.iloc[:-1], table.iloc[-1:]
     return pd.concat([known.sort_values("n", ascending=False, kind="stable"), rest], ignore_index=True)
-
-
-def _wilson(count: int, total: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share, in percent; NaN of nothing."""
-    if not total:
-        return np.nan, np.nan
-    share, square = count / total, _Z95**2
-    centre = (share + square / (2 * total)) / (1 + square / total)
-    half = _Z95 / (1 + square / total) * np.sqrt(share * (1 - share) / total + square / (4 * total**2))
-    return float(100 * max(0.0, centre - half)), float(100 * min(1.0, centre + half))
 
 
 def _replace(table: pd.DataFrame, path: Path) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from meteoseg.minerals.calibration import Calibration, StandardCheck
-from meteoseg.report.figures import BAR, CHART_DPI, FAINT, INK, _bare, _png, _say
+from meteoseg.report.drawing import BAR, CHART_DPI, FAINT, INK, bare, png_of, say
 
 #: Standards that were left out are drawn in this colour.
 DOUBT = "#c0392b"
@@ -45,7 +45,7 @@ def calibration_figure(calibration: Calibration) -> bytes:
         _background_panel(axes, element, calibration)
     for axes in panels[len(elements) :]:
         axes.set_axis_off()
-    return _png(figure)
+    return png_of(figure)
 
 
 def _color(check: StandardCheck, suspects: Sequence[str]) -> str:
@@ -53,10 +53,10 @@ def _color(check: StandardCheck, suspects: Sequence[str]) -> str:
 
 
 def _counts_panel(axes: Axes, majors: Sequence[StandardCheck], suspects: Sequence[str]) -> None:
-    _bare(axes)
+    bare(axes)
     axes.set_title("Counts of the standards", loc="left", fontsize=11, color=INK)
     if not majors:
-        _say(axes, "No standards were measured.")
+        say(axes, "No standards were measured.")
         return
     ends = [f(max(0.1, value) for check in majors for value in (check.counts, check.fitted_counts)) for f in (min, max)]
     axes.plot(ends, ends, color=FAINT, linewidth=0.8)
@@ -77,10 +77,10 @@ def _counts_panel(axes: Axes, majors: Sequence[StandardCheck], suspects: Sequenc
 
 def _residual_panel(axes: Axes, majors: Sequence[StandardCheck], calibration: Calibration) -> None:
     """Deviation in per cent of each standard and element, with the uncertainty of the sensitivity as a bar."""
-    _bare(axes)
+    bare(axes)
     axes.set_title("Measured against fitted", loc="left", fontsize=11, color=INK)
     if not majors:
-        _say(axes, "No standards were measured.")
+        say(axes, "No standards were measured.")
         return
     axes.axvline(0, color=FAINT, linewidth=0.8)
     for place, check in enumerate(majors):
@@ -97,7 +97,7 @@ def _residual_panel(axes: Axes, majors: Sequence[StandardCheck], calibration: Ca
 
 
 def _dead_time_panel(axes: Axes, calibration: Calibration) -> None:
-    _bare(axes)
+    bare(axes)
     axes.set_title("Dead time per count", loc="left", fontsize=11, color=INK)
     for place, response in enumerate(calibration.channels.values()):
         axes.errorbar(1e4 * response.dead_time, place, xerr=1e4 * response.dead_time_sd,
@@ -110,7 +110,7 @@ def _dead_time_panel(axes: Axes, calibration: Calibration) -> None:
 
 def _background_panel(axes: Axes, element: str, calibration: Calibration) -> None:
     """Background counts of the standards without an element, and the line with 1 sd, against mean atomic number."""
-    _bare(axes)
+    bare(axes)
     axes.set_title(f"background of {element}", loc="left", fontsize=10, color=INK)
     checks = [check for check in calibration.checks if check.element == element and check.wt_pct <= _MAJOR_WT_PCT]
     response = calibration.channels[element]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
 from meteoseg.legend import LAYERS, Legend, default_legend
-from meteoseg.report.facts import SizeSummary, Suggestion, layer_rows, number, significant
+from meteoseg.report.drawing import BAR, CHART_DPI, FAINT, INK, bare, chart, png_of, say, write_value
+from meteoseg.report.facts import Suggestion, layer_rows, number
 from meteoseg.report.images import (
     MAX_PX,
     OUTLINE_COLOR,
@@ -46,14 +44,9 @@ __all__ = [
     "phase_map_figure",
     "picture_figure",
     "sample_labels",
-    "size_distribution_figure",
     "stretch_grey",
 ]
 
-INK = "#23262b"
-FAINT = "#8b9099"
-BAR = "#4477aa"
-CHART_DPI = 150
 #: At most this many phases or groups are drawn in a bar chart.
 MOST_BARS = 14
 #: Objects at least this wide in the picture carry their number.
@@ -164,74 +157,6 @@ def _object_marks(labels: NDArray[Any]) -> tuple[tuple[float, float, str], ...]:
     return tuple((float(rows[i]), float(cols[i]), str(ids[i])) for i in np.flatnonzero(wide))
 
 
-def size_distribution_figure(objects: pd.DataFrame, reference_mean_um: Mapping[str, float] | None = None) -> bytes:
-    """Draw the in-plane diameters of intact chondrules that no edge cuts, with their mean.
-
-    Parameters
-    ----------
-    objects : the columns of ``chondrules.csv``.
-    reference_mean_um : mean diameters of chondrite groups to mark above the bars.
-
-    Returns
-    -------
-    PNG bytes.
-    """
-    summary = SizeSummary.of(objects)
-    figure, axes = _chart(7.2, 3.4)
-    if summary.mean_um is None:
-        _say(axes, "No intact chondrule clear of the edges was measured.")
-        return _png(figure)
-    diameters = np.array(summary.diameters_um)
-    everything = [*diameters, *(reference_mean_um or {}).values()]
-    low, high = min(everything) / 1.3, max(everything) * 1.3
-    edges = np.geomspace(diameters.min() * 0.999, diameters.max() * 1.001, _bin_count(len(diameters)) + 1)
-    counts = axes.hist(diameters, edges.tolist(), color=BAR, edgecolor="white", linewidth=0.8)[0]
-    top = float(np.max(counts))
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    _label_lengths(axes)
-    axes.set_xlabel("equivalent diameter in the section (µm)")
-    axes.set_ylabel(f"chondrules (n = {summary.n_intact})")
-    axes.axvline(summary.mean_um, color=INK, linewidth=1.6)
-    mean = f" mean {significant(summary.mean_um)} µm"
-    axes.text(summary.mean_um, top * 1.02, mean, color=INK, va="bottom", fontsize=10, fontweight="bold")
-    _mark_groups(axes, reference_mean_um or {}, top)
-    return _png(figure)
-
-
-def _bin_count(n: int) -> int:
-    """Square-root rule, between 4 and 24 bins."""
-    return int(np.clip(round(np.sqrt(n)), 4, 24))
-
-
-def _label_lengths(axes: Axes) -> None:
-    """Label 1, 2 and 5 of each decade with plain numbers."""
-    low, high = axes.get_xlim()
-    ticks = [f * 10.0**p for p in range(-1, 6) for f in (1, 2, 5) if low <= f * 10.0**p <= high]
-    axes.set_xticks(ticks)
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _mark_groups(axes: Axes, reference_mean_um: Mapping[str, float], top: float) -> None:
-    """Mark group means above the bars, in the first of several rows where the name has room."""
-    low, high = axes.get_xlim()
-    row_height, last, room = top * 0.13, [0.0] * 5, (high / low) ** 0.06
-    floor = top * 1.2
-    for name, mean_um in sorted(reference_mean_um.items(), key=lambda pair: pair[1]):
-        row = next((index for index, end in enumerate(last) if mean_um > end), 0)
-        last[row] = mean_um * room
-        height = floor + row * row_height
-        axes.plot([mean_um], [height], marker="v", color=FAINT, markersize=5)
-        axes.text(mean_um * 1.03, height, name, color=INK, va="center", fontsize=9)
-    rows = sum(end > 0 for end in last)
-    if rows:
-        note = "▼ mean chondrule diameter of known groups"
-        axes.set_title(note, loc="right", fontsize=9, color=FAINT)
-    axes.set_ylim(0, floor + rows * row_height if rows else top * 1.2)
-    axes.set_yticks([tick for tick in axes.get_yticks() if tick <= top * 1.05 and tick == int(tick)])
-
-
 def modes_figure(modes: pd.DataFrame, legends: Mapping[str, Legend] | None = None) -> bytes:
     """Draw the modal abundances of each layer as bars with their intervals.
 
@@ -255,11 +180,11 @@ def modes_figure(modes: pd.DataFrame, legends: Mapping[str, Legend] | None = Non
         _mode_bars(axes, table, (legends or {}).get(layer) or default_legend(layer))
         axes.set_title(layer, loc="left", fontsize=12, fontweight="bold", color=INK)
     panels[-1].set_xlabel("area % of the section, with 95 % intervals")
-    return _png(figure)
+    return png_of(figure)
 
 
 def _mode_bars(axes: Axes, table: pd.DataFrame, legend: Legend) -> None:
-    _bare(axes)
+    bare(axes)
     for place, row in enumerate(table.to_dict("records")):
         pct, name = float(row["area_pct"]), str(row["name"])
         low, high = number(row["ci_low_pct"]), number(row["ci_high_pct"])
@@ -268,7 +193,7 @@ def _mode_bars(axes: Axes, table: pd.DataFrame, legend: Legend) -> None:
         if low is not None and high is not None:
             for color, width in (("white", 4.0), (INK, 1.8)):
                 axes.plot([low, high], [place, place], color=color, linewidth=width, solid_capstyle="butt")
-        _write_value(axes, (_bar_end(row), place), f"{pct:.1f}" if pct >= 0.1 else f"{pct:.2f}")
+        write_value(axes, (_bar_end(row), place), f"{pct:.1f}" if pct >= 0.1 else f"{pct:.2f}")
     axes.set_yticks(range(len(table)), table["name"])
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -291,50 +216,17 @@ def group_figure(classification: Mapping[str, Any]) -> bytes:
     """
     suggestion = Suggestion.from_dict(classification)
     shown = [pair for pair in suggestion.groups if pair[1] >= 0.01][:MOST_BARS]
-    figure, axes = _chart(7.2, 0.9 + 0.32 * max(2, len(shown)))
+    figure, axes = chart(7.2, 0.9 + 0.32 * max(2, len(shown)))
     if not shown:
-        _say(axes, "No chondrite group was compared.")
-        return _png(figure)
+        say(axes, "No chondrite group was compared.")
+        return png_of(figure)
     named = suggestion.named_groups
     for place, (name, probability) in enumerate(shown):
         axes.barh(place, probability, height=0.68, color=BAR if name in named else "#c3cad4")
-        _write_value(axes, (probability, place), f"{probability:.2f}")
+        write_value(axes, (probability, place), f"{probability:.2f}")
     axes.set_yticks(range(len(shown)), [name for name, _ in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlim(0, 1.08)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("probability")
-    return _png(figure)
-
-
-def _chart(width_in: float, height_in: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width_in, height_in), dpi=CHART_DPI, layout="constrained")
-    axes = figure.subplots()
-    _bare(axes)
-    return figure, axes
-
-
-def _bare(axes: Axes) -> None:
-    """Leave only what carries information: bottom line, left line, ticks."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(colors=INK, labelsize=10)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
-
-
-def _write_value(axes: Axes, end: tuple[float, float], text: str) -> None:
-    """Write a number just right of the end of its bar."""
-    axes.annotate(text, end, (6, 0), textcoords="offset points", va="center", fontsize=10, color=INK)
-
-
-def _say(axes: Axes, text: str) -> None:
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, text, ha="center", va="center", color=INK, fontsize=11, transform=axes.transAxes)
-
-
-def _png(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=CHART_DPI)
-    return buffer.getvalue()
+    return png_of(figure)

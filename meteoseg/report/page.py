@@ -17,13 +17,13 @@ from PIL import Image
 from meteoseg.elements import ATOMIC_NUMBER, BSE
 from meteoseg.legend import LAYERS, UNCLASSIFIED, Legend, default_legend
 from meteoseg.report.chemistry import chemistry_rows
+from meteoseg.report.chondrulepart import chondrule_part, size_gaps, size_rows
 from meteoseg.report.classmeans import MeanTable, mean_table
 from meteoseg.report.facts import SizeSummary, Suggestion, layer_rows, mapped_area_mm2, number, significant
+from meteoseg.stereology.planar import MIN_OBJECTS
 
 #: Bytes that all pictures of a page may take before they are written as text (a third more).
 PICTURE_BUDGET = 5_000_000
-#: The chondrules listed on the page, largest first; all are in chondrules.csv.
-MOST_CHONDRULES = 40
 UNKNOWN_COLOR = "#8b9099"
 
 CLASS_WORDS = {
@@ -104,6 +104,7 @@ class ReportContent:
     legends : colours by layer; the shipped ones where a layer is missing.
     chemistry : table in the format of ``chemistry.csv``; empty where there is none.
     class_means : table in the format of ``channel_means.csv``; empty where there is none.
+    sizes : table in the format of ``sizes.csv``; empty where there is none.
     """
 
     title: str
@@ -118,6 +119,7 @@ class ReportContent:
     legends: Mapping[str, Legend] = field(default_factory=dict)
     chemistry: pd.DataFrame = field(default_factory=pd.DataFrame)
     class_means: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sizes: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,9 @@ def render_report(content: ReportContent) -> str:
         charts=[picture for picture in pictures if picture.chart],
         chemistry=chemistry_rows(content.chemistry),
         class_means=_class_means(content),
-        objects=_object_rows(content.chondrules),
-        n_objects=len(content.chondrules),
+        chondrules=chondrule_part(content.chondrules, content.chemistry),
+        sizes=size_rows(content.sizes),
+        size_gaps=size_gaps(content.sizes),
         provenance=list(_flat(content.run)),
     )
 
@@ -210,7 +213,7 @@ def _key_numbers(content: ReportContent) -> Iterator[tuple[str, str]]:
         str(sizes.n_objects),
         f"{'chondrule or fragment' if sizes.n_objects == 1 else 'chondrules and fragments'} outlined",
     )
-    if sizes.mean_um is not None and sizes.cut_off_um is not None:
+    if sizes.mean_um is not None and sizes.cut_off_um is not None and sizes.n_intact >= MIN_OBJECTS:
         yield (
             f"{significant(sizes.mean_um)} µm",
             f"mean diameter in the section, of {sizes.n_intact} intact and uncut from "
@@ -242,29 +245,6 @@ def _mode_row(row: Mapping[Any, Any], legend: Legend, widest: float) -> ModeRow:
         "" if wt_pct is None else f"{wt_pct:.2f}",
         None if pct is None else 100 * pct / widest,
     )
-
-
-def _object_rows(objects: pd.DataFrame) -> list[dict[str, str]]:
-    """Return the largest objects in words."""
-    largest = objects.sort_values("area_um2", ascending=False, kind="stable").head(MOST_CHONDRULES)
-    return [
-        {
-            "id": str(row["id"]),
-            "kind": str(row["kind"]),
-            "edge": "cut" if row["touches_edge"] else "",
-            "position": f"{row['row_um'] / 1000:.2f}, {row['col_um'] / 1000:.2f}",
-            "diameter": _brief(row["equivalent_diameter_um"]),
-            "axes": " × ".join(_brief(row[key]) for key in ("major_axis_um", "minor_axis_um")),
-            "circularity": _brief(row["circularity"]),
-            "solidity": _brief(row["solidity"]),
-        }
-        for row in largest.to_dict("records")
-    ]
-
-
-def _brief(value: Any) -> str:
-    found = number(value)
-    return "–" if found is None else significant(found)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -183,7 +183,7 @@ def test_types_follow_the_grains(tmp_path):
         (2, "olivine", "Fa", 12.0, 10), (3, "low-Ca pyroxene", "Fs", 3.0, 10), (0, "olivine", "Fa", 1.0, 10),
     ]  # fmt: skip
     columns = ["chondrule", "phase", "quantity", "value", "n_px"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "grains.csv", index=False)
+    pd.DataFrame(rows, columns=columns).assign(sd_counting=0.5).to_csv(tmp_path / "grains.csv", index=False)
     assert types_of(tmp_path) == {1: "I", 2: "II", 3: "I"}
 
 

@@ -120,19 +120,6 @@ def test_numbers_stand_at_the_centres_of_objects_with_room_for_them():
     assert figures._object_marks(labels) == ((79.5, 149.5, "12"),)
 
 
-def test_size_chart_says_when_nothing_can_be_measured(objects):
-    some = figures.size_distribution_figure(objects, {"LL": 550.0, "H": 450.0})
-    none = figures.size_distribution_figure(objects[objects["touches_edge"]])
-    assert pixels(some).shape == pixels(none).shape == (510, 1080, 3)
-    bar = rgb(figures.BAR)
-    assert (pixels(some) == bar).all(axis=2).sum() > 10_000
-    assert not (pixels(none) == bar).all(axis=2).any()
-
-
-def test_size_chart_of_a_table_without_rows(objects):
-    assert pixels(figures.size_distribution_figure(objects.iloc[:0])).shape == (510, 1080, 3)
-
-
 def test_mode_bars_are_as_long_as_their_per_cent(modes):
     picture = pixels(figures.modes_figure(modes[modes["name"].isin(["olivine", "kamacite"])]))
     widths = {

@@ -1,4 +1,4 @@
-"""Size distributions: from diameters in the plane of section to diameters of spheres (Wicksell 1925)."""
+"""Lognormal spheres behind the diameters in the plane of section (Wicksell 1925), by maximum likelihood."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg, optimize
+from scipy import optimize, stats
 
 from meteoseg.errors import InputError
 
 FloatArray = NDArray[np.float64]
+#: Chance by section diameter (n,), um, that an object is whole and uncut; see `EdgeCorrection.share_at`.
+Uncut = Callable[[FloatArray], FloatArray]
 
 #: Fewer section diameters than this are not fitted.
 MIN_SECTIONS = 30
@@ -21,14 +22,17 @@ _SIGMA_RANGE = (0.02, 2.5)
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(160)
 _REACH = 8.0  # standard deviations of ln D kept in the integrals
 _HESSIAN_STEP = 1e-3
+_GRID = 300
+_BEYOND = 3.0  # in ln d, past the recorded sections
+_LEAST_EXPECTED = 5.0
 
 
 @dataclass(frozen=True)
 class LognormalSizes:
     """A lognormal law of sphere diameters D: ln(D / um) is normal with mean `mu` and sd `sigma`.
 
-    `mu_se` and `sigma_se` are standard errors from the curvature of the likelihood; `n` sections of
-    `d_min_um` and more were used.
+    `mu_se` and `sigma_se` are standard errors from the curvature of the likelihood and `covariance` that of the two;
+    `n` sections of `d_min_um` and more were used.
 
     Examples
     --------
@@ -43,6 +47,13 @@ class LognormalSizes:
     sigma_se: float
     n: int
     d_min_um: float
+    covariance: float = 0.0
+
+    @property
+    def ln_mean_se(self) -> float:
+        """Standard error of the logarithm of the mean diameter."""
+        variance = self.mu_se**2 + (self.sigma * self.sigma_se) ** 2 + 2 * self.sigma * self.covariance
+        return float(np.sqrt(max(variance, 0.0)))
 
     @property
     def median_um(self) -> float:
@@ -126,17 +137,18 @@ def _lognormal(diameter_um: FloatArray, mu: float, sigma: float) -> FloatArray:
     return np.asarray(np.exp(-0.5 * z**2) / (diameter_um * sigma * np.sqrt(2 * np.pi)))
 
 
-def fit_lognormal_wicksell(d_um: ArrayLike, *, d_min_um: float = 0.0) -> LognormalSizes:
+def fit_lognormal_wicksell(d_um: ArrayLike, *, d_min_um: float = 0.0, uncut: Uncut | None = None) -> LognormalSizes:
     """Fit the lognormal law of sphere diameters to section diameters by maximum likelihood.
 
     Sections under `d_min_um` are left out and the likelihood is that of the rest, so small caps that were
     not seen do not bias the fit. Objects are taken for spheres cut at random; objects cut by the edge of the
-    map must be left out before.
+    map must be left out before, and `uncut` says how often that happens to each size.
 
     Parameters
     ----------
     d_um : section diameters (equivalent diameters), um.
     d_min_um : cut-off of the measurement, um.
+    uncut : chance that an object of that section diameter is clear of the edges; None: always.
 
     Raises
     ------
@@ -145,40 +157,107 @@ def fit_lognormal_wicksell(d_um: ArrayLike, *, d_min_um: float = 0.0) -> Lognorm
 
     Examples
     --------
+    >>> from meteoseg.stereology import simulate_sections
     >>> rng = np.random.default_rng(1)
     >>> law = fit_lognormal_wicksell(simulate_sections(2000, 6.2, 0.46, rng=rng), d_min_um=100.0)
     >>> abs(law.mu - 6.2) < 3 * law.mu_se, abs(law.sigma - 0.46) < 3 * law.sigma_se
     (True, True)
     """
-    sections_um = _check_sections(d_um)
+    sections_um = check_sections(d_um)
     sections_um = sections_um[sections_um >= d_min_um]
     if len(sections_um) < MIN_SECTIONS:
         raise InputError(
             f"{len(sections_um)} sections of {d_min_um:g} um or more: a law needs at least {MIN_SECTIONS}."
         )
-
-    def cost(parameters: FloatArray) -> float:
-        mu, sigma = float(parameters[0]), float(np.exp(parameters[1]))
-        recorded = len(sections_um) * _log_recorded(d_min_um, mu, sigma)
-        return recorded - float(_log_density(sections_um, mu, sigma).sum())
-
+    cost = _cost_of(sections_um, d_min_um, uncut)
     ln_d = np.log(sections_um)
     start = np.array([ln_d.mean(), np.log(np.clip(ln_d.std(), 0.1, 1.0))])
     ln_range = [(float(ln_d.min()) - 5, float(ln_d.max()) + 2), tuple(np.log(_SIGMA_RANGE))]
     found = optimize.minimize(cost, start, method="Nelder-Mead", bounds=ln_range, options={"xatol": 1e-5})
-    errors = _standard_errors(cost, found.x)
+    covariance = _covariance(cost, found.x)
     at_bound = any(abs(value - bound) < 1e-3 for value, pair in zip(found.x, ln_range, strict=True) for bound in pair)
-    if not found.success or at_bound or errors is None:
+    if not found.success or at_bound or covariance is None:
         raise InputError(
             f"{len(sections_um)} sections of {d_min_um:g} um and more do not constrain a lognormal law: "
             "give more of them, or a lower cut-off."
         )
     mu, sigma = float(found.x[0]), float(np.exp(found.x[1]))
-    return LognormalSizes(mu, sigma, errors[0], errors[1] * sigma, len(sections_um), d_min_um)
+    # Of (mu, ln sigma), carried over to sigma.
+    mu_se, sigma_se = np.sqrt(np.diag(covariance)) * (1.0, sigma)
+    return LognormalSizes(
+        mu, sigma, float(mu_se), float(sigma_se), len(sections_um), d_min_um, float(covariance[0, 1] * sigma)
+    )
 
 
-def _standard_errors(cost: Callable[[FloatArray], float], optimum: FloatArray) -> tuple[float, float] | None:
-    """Standard errors of (mu, ln sigma) by central differences of the cost; None where it is not curved."""
+def _cost_of(sections_um: FloatArray, d_min_um: float, uncut: Uncut | None) -> Callable[[FloatArray], float]:
+    """Return minus the log-likelihood as a function of (mu, ln sigma)."""
+    ln_grid = _ln_grid(d_min_um, sections_um, uncut)
+
+    def log_recorded(mu: float, sigma: float) -> float:
+        if uncut is None:
+            return _log_recorded(d_min_um, mu, sigma)
+        seen = float(np.trapezoid(_seen_density(ln_grid, mu, sigma, uncut), ln_grid))
+        return float(np.log(max(seen, np.finfo(float).tiny)))
+
+    def cost(parameters: FloatArray) -> float:
+        mu, sigma = float(parameters[0]), float(np.exp(parameters[1]))
+        recorded = len(sections_um) * log_recorded(mu, sigma)
+        return recorded - float(_log_density(sections_um, mu, sigma).sum())
+
+    return cost
+
+
+def lognormal_misfit(sections_um: FloatArray, law: LognormalSizes, *, uncut: Uncut | None = None) -> float | None:
+    """Return the chance of a misfit as large as this one if the law were true; small values speak against it.
+
+    Pearson's chi-square over classes of equal expected number (2 n^0.4 of them; Moore 1986), with the degrees of
+    freedom of two fitted parameters. None where there are too few sections for one degree of freedom.
+
+    Parameters
+    ----------
+    sections_um : those that were fitted.
+    """
+    sections_um = sections_um[sections_um >= law.d_min_um]
+    n_classes = min(int(2 * len(sections_um) ** 0.4), int(len(sections_um) / _LEAST_EXPECTED))
+    if n_classes < 4:
+        return None
+    rank = np.interp(sections_um, *_cumulated(sections_um, law, uncut))
+    counts = np.histogram(rank, np.linspace(0, 1, n_classes + 1))[0]
+    expected = len(sections_um) / n_classes
+    return float(stats.chi2.sf(((counts - expected) ** 2 / expected).sum(), n_classes - 3))
+
+
+def _cumulated(sections_um: FloatArray, law: LognormalSizes, uncut: Uncut | None) -> tuple[FloatArray, FloatArray]:
+    """Section diameters (um) and the share of the recorded sections up to them, from 0 to 1."""
+    ln_d = _ln_grid(law.d_min_um, sections_um, uncut)
+    density = _seen_density(ln_d, law.mu, law.sigma, uncut)
+    steps = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(ln_d))])
+    return np.exp(ln_d), steps / steps[-1]
+
+
+def _ln_grid(d_min_um: float, sections_um: FloatArray, uncut: Uncut | None) -> FloatArray:
+    """Logarithms of section diameters over all that can be recorded.
+
+    They are the same for all laws: a grid that moved with the law would roughen its likelihood.
+    """
+    low = np.log(d_min_um) if d_min_um > 0 else np.log(sections_um.min()) - _BEYOND
+    high = np.log(sections_um.max()) + _BEYOND
+    if uncut is not None:
+        wide = np.linspace(low, high, 10 * _GRID)
+        seen = np.flatnonzero(uncut(np.exp(wide)) > 0)
+        high = wide[min(int(seen[-1]) + 1, len(wide) - 1)] if len(seen) else high
+    return np.linspace(low, high, _GRID)
+
+
+def _seen_density(ln_d: FloatArray, mu: float, sigma: float, uncut: Uncut | None) -> FloatArray:
+    """Density per ln d of sections that are recorded (not normalised)."""
+    d_um = np.exp(ln_d)
+    density = d_um * np.exp(_log_density(d_um, mu, sigma))
+    return density if uncut is None else density * uncut(d_um)
+
+
+def _covariance(cost: Callable[[FloatArray], float], optimum: FloatArray) -> FloatArray | None:
+    """Covariance (2, 2) of (mu, ln sigma) by central differences of the cost; None where it is not curved."""
     steps = _HESSIAN_STEP * np.eye(2)
 
     def mixed(first: FloatArray, second: FloatArray) -> float:
@@ -189,79 +268,16 @@ def _standard_errors(cost: Callable[[FloatArray], float], optimum: FloatArray) -
     hessian = np.array([[mixed(first, second) for second in steps] for first in steps])
     if np.linalg.eigvalsh(hessian)[0] <= 0:
         return None
-    variance = np.diag(np.linalg.inv(hessian))
-    return float(np.sqrt(variance[0])), float(np.sqrt(variance[1]))
+    return np.asarray(np.linalg.inv(hessian))
 
 
-def simulate_sections(n: int, mu: float, sigma: float, *, rng: np.random.Generator) -> FloatArray:
-    """Draw `n` section diameters (um) of lognormal spheres cut by a random plane.
-
-    A plane meets a sphere with a chance proportional to D, and at a uniform distance from its centre.
-    """
-    sphere_um = np.exp(mu + sigma**2 + sigma * rng.standard_normal(n))
-    return np.asarray(sphere_um * np.sqrt(1 - rng.random(n) ** 2))
-
-
-def saltykov(d_um: ArrayLike, n_classes: int, *, d_min_um: float = 0.0) -> pd.DataFrame:
-    """Unfold section diameters into numbers of spheres per class by back-substitution (Saltykov's method).
-
-    Classes run from `d_min_um` to the largest section: of equal width where `d_min_um` is 0, of equal ratio
-    otherwise. Spheres of a class have its middle diameter (arithmetic or geometric); their sections fall into
-    their own class and the smaller ones by exact geometry. Noise grows towards small classes and may give
-    negative numbers, which are kept as they come: use at most 10 to 12 classes and several hundred sections.
-
-    Parameters
-    ----------
-    d_um : section diameters, um.
-    n_classes : number of classes.
-    d_min_um : lower end of the smallest class, um; smaller sections are left out.
-
-    Returns
-    -------
-    Columns d_low_um, d_high_um, d_mid_um, n_sections, n_v_rel (spheres per unit volume times unit area of
-    section, 1/um) and number_pct (its share of the sum).
+def check_sections(d_um: ArrayLike) -> FloatArray:
+    """Return section diameters as (n,) floats.
 
     Raises
     ------
-    InputError : no section above `d_min_um`, or fewer than 1 class.
-
-    Examples
-    --------
-    >>> table = saltykov([100.0] * 50 + [60.0] * 20, 2)
-    >>> table[["d_low_um", "d_high_um", "n_sections"]].values.tolist()
-    [[0.0, 50.0, 0.0], [50.0, 100.0, 70.0]]
+    InputError : one that is not positive and finite.
     """
-    sections_um = _check_sections(d_um)
-    sections_um = sections_um[sections_um >= d_min_um]
-    if n_classes < 1 or len(sections_um) == 0 or sections_um.max() <= d_min_um:
-        raise InputError(
-            f"{len(sections_um)} sections over {d_min_um:g} um cannot be unfolded in {n_classes} classes: "
-            "give 1 class or more and sections above the cut-off."
-        )
-    largest_um = float(sections_um.max())
-    if d_min_um > 0:
-        edges = np.geomspace(d_min_um, largest_um, n_classes + 1)
-        middle = np.sqrt(edges[1:] * edges[:-1])
-    else:
-        edges = np.linspace(0.0, largest_um, n_classes + 1)
-        middle = (edges[1:] + edges[:-1]) / 2
-    edges[-1] = largest_um
-    n_sections = np.histogram(sections_um, edges)[0]
-    reach = np.sqrt(np.maximum(middle[None, :] ** 2 - edges[:, None] ** 2, 0.0))
-    n_v = linalg.solve_triangular(reach[:-1] - reach[1:], n_sections.astype(float))
-    return pd.DataFrame(
-        {
-            "d_low_um": edges[:-1],
-            "d_high_um": edges[1:],
-            "d_mid_um": middle,
-            "n_sections": n_sections,
-            "n_v_rel": n_v,
-            "number_pct": 100 * n_v / n_v.sum(),
-        }
-    )
-
-
-def _check_sections(d_um: ArrayLike) -> FloatArray:
     sections_um = np.asarray(d_um, float).ravel()
     if not np.all(np.isfinite(sections_um) & (sections_um > 0)):
         raise InputError("Section diameters must be positive and finite: leave out the others.")

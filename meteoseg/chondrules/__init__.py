@@ -1,0 +1,1 @@
+"""Tables of the chondrules of a section: their minerals, compositions, types and rims, counts, sizes."""

@@ -19,8 +19,8 @@ LEVELS = {
     for level, names in {
         0: "_version errors diskspace memory legend legendedit section grid elements syntax expressions sampling "
         "mineraldata",
-        1: "io register channels simulate minerals tiles resample instances labelling objects "
-        "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
+        1: "io register channels simulate minerals tiles resample instances labelling objects stereology estimation "
+        "labelcounts modes metrics scores certainty classify clusters report output provenance measure labeltables "
         "evaluate fetch labelimages reopening channelmeans footprint",
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
@@ -42,7 +42,9 @@ FLOW = {
     "labelimages": {"certainty"},
     "provenance": {"io"},
     "reopening": {"io", "provenance"},
-    "measure": {"io", "objects", "modes", "classify", "provenance"},
+    "modes": {"estimation"},
+    "labelcounts": {"estimation", "modes"},
+    "measure": {"io", "objects", "modes", "classify", "provenance", "estimation", "labelcounts"},
     "scores": {"metrics"},
     "evaluate": {"io", "measure", "scores", "labeltables"},
     "fusion": {"unet"},

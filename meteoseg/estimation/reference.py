@@ -104,7 +104,7 @@ def adjusted_shares(points: ReferencePoints, rng: np.random.Generator) -> Adjust
     spread = within * (1 - 2 * share) + share**2 * within[:, is_solid].sum(axis=1, keepdims=True)
     spread -= (within - share * within[:, is_solid].sum(axis=1, keepdims=True)) ** 2
     error = np.sqrt((weights[:, None] ** 2 * np.maximum(spread, 0) / (n - 1)).sum(axis=0)) / solid
-    low, high = np.quantile(_drawn_shares(points, area, is_solid, rng), QUANTILES, axis=0)
+    low, high = np.quantile(_drawn_shares(points, is_solid, rng), QUANTILES, axis=0)
     keep = np.flatnonzero(is_solid)
     return AdjustedShares(
         tuple(names[index] for index in keep),
@@ -115,21 +115,17 @@ def adjusted_shares(points: ReferencePoints, rng: np.random.Generator) -> Adjust
     )
 
 
-def _drawn_shares(
-    points: ReferencePoints, area: FloatArray, is_solid: NDArray[np.bool_], rng: np.random.Generator
-) -> FloatArray:
+def _drawn_shares(points: ReferencePoints, is_solid: NDArray[np.bool_], rng: np.random.Generator) -> FloatArray:
     """Draw shares (draws, names) of the solid section.
 
-    The prior of each stratum weighs one point: half of it on the class of the map, half on the others by their area.
+    The prior of each stratum weighs one point: half of it on the class of the map, half on the others alike.
     """
     counts, weights = points.counts(), points.weights()
-    drawn = np.zeros((_N_DRAWS, len(area)))
+    drawn = np.zeros((_N_DRAWS, counts.shape[1]))
     for index, row in enumerate(counts):
-        others = np.delete(area, index)
-        prior = np.insert(0.5 * others / max(others.sum(), 1e-12), index, 0.5) * _PRIOR_POINTS
-        alpha = row + prior
-        possible = alpha > 0
-        drawn[:, possible] += weights[index] * rng.dirichlet(alpha[possible], _N_DRAWS)
+        prior = np.full(len(row), 0.5 * _PRIOR_POINTS / max(1, len(row) - 1))
+        prior[index] = 0.5 * _PRIOR_POINTS
+        drawn += weights[index] * rng.dirichlet(row + prior, _N_DRAWS)
     return np.asarray(drawn / np.maximum(drawn[:, is_solid].sum(axis=1, keepdims=True), 1e-12))
 
 

@@ -139,8 +139,8 @@ def batch(sections: Path, out: Path, **given: Any) -> int:
     r"""Segment many sections; one that fails does not stop the others.
 
     MANIFEST.csv has a column section (a path relative to the manifest) and, where wanted, name,
-    pixel_size_um, pixel_size_error_pct, standards and crop_to_common. DIR is a folder of section folders.
-    Exit code 1: some failed.
+    pixel_size_um, pixel_size_error_pct, standards, crop_to_common and meteorite (its sections are joined in
+    meteorites.csv). DIR is a folder of section folders. Exit code 1: some failed.
 
     \b
     Examples

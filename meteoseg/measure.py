@@ -21,7 +21,8 @@ from meteoseg.classify import (
     measurements_from_tables,
 )
 from meteoseg.errors import InputError, PixelSizeError
-from meteoseg.estimation.pointfiles import ACCURACY_CSV, CONFUSION_CSV
+from meteoseg.estimation.pointfiles import ACCURACY_CSV as ACCURACY_CSV
+from meteoseg.estimation.pointfiles import CONFUSION_CSV
 from meteoseg.estimation.reference import accuracy_table, confusion_table
 from meteoseg.estimation.representative import diameter_row
 from meteoseg.io import open_labels, read_labels
@@ -55,6 +56,8 @@ REPORT_HTML = "report.html"
 REPRESENTATIVE_CSV = "representativeness.csv"
 #: Table of a batch: a row per section.
 SUMMARY_CSV = "summary.csv"
+#: Sections of a batch joined by meteorite: modal tables, and the group suggestions.
+METEORITES_CSV, METEORITES_GROUPS_CSV = "meteorites.csv", "meteorites_classification.csv"
 #: Of classes sorted by a classical tool: the mean of each channel, and a picture.
 MEANS_CSV, PHASES_PNG = "channel_means.csv", "phases.png"
 NO_WEIGHTS = (

@@ -25,7 +25,7 @@ LEVELS = {
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
         4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch drawnscores "
-        "finetuning clustering checkpoints",
+        "finetuning clustering checkpoints meteorites",
         5: "console options cli __main__",
     }.items()
     for name in names.split()
@@ -61,7 +61,7 @@ FLOW = {
     "remaking": {"remeasuring", "reporting", "illustrate"},
     "clustering": {"reporting", "illustrate"},
     "checkpoints": {"remaking"},
-    "batch": {"pipeline", "workers"},
+    "batch": {"pipeline", "workers", "meteorites"},
     "drawnscores": {"segmenting"},
     "finetuning": {"drawnscores"},
     "cli": {"console", "options"},

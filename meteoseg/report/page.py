@@ -19,6 +19,7 @@ from meteoseg.legend import LAYERS, UNCLASSIFIED, Legend, default_legend
 from meteoseg.report.chemistry import chemistry_rows
 from meteoseg.report.classmeans import MeanTable, mean_table
 from meteoseg.report.facts import SizeSummary, Suggestion, layer_rows, mapped_area_mm2, number, significant
+from meteoseg.report.trust import accuracy_rows, percent_text, range_text, representative_rows
 
 #: Bytes that all pictures of a page may take before they are written as text (a third more).
 PICTURE_BUDGET = 5_000_000
@@ -104,6 +105,7 @@ class ReportContent:
     legends : colours by layer; the shipped ones where a layer is missing.
     chemistry : table in the format of ``chemistry.csv``; empty where there is none.
     class_means : table in the format of ``channel_means.csv``; empty where there is none.
+    representative, accuracy : as ``representativeness.csv`` and ``checkpoints_accuracy.csv``; empty where there is none.
     """
 
     title: str
@@ -118,6 +120,8 @@ class ReportContent:
     legends: Mapping[str, Legend] = field(default_factory=dict)
     chemistry: pd.DataFrame = field(default_factory=pd.DataFrame)
     class_means: pd.DataFrame = field(default_factory=pd.DataFrame)
+    representative: pd.DataFrame = field(default_factory=pd.DataFrame)
+    accuracy: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,10 @@ class ModeRow:
     interval: str
     wt_pct: str
     bar_pct: float | None
+    section: str = ""
+    with_holes: str = ""
+    adjusted: str = ""
+    adjusted_interval: str = ""
 
 
 def write_report(path: Path, content: ReportContent) -> None:
@@ -165,6 +173,8 @@ def render_report(content: ReportContent) -> str:
         charts=[picture for picture in pictures if picture.chart],
         chemistry=chemistry_rows(content.chemistry),
         class_means=_class_means(content),
+        representative=representative_rows(content.representative),
+        accuracy=accuracy_rows(content.accuracy),
         objects=_object_rows(content.chondrules),
         n_objects=len(content.chondrules),
         provenance=list(_flat(content.run)),
@@ -241,6 +251,10 @@ def _mode_row(row: Mapping[Any, Any], legend: Legend, widest: float) -> ModeRow:
         "" if low is None or high is None else f"{low:.2f} – {high:.2f}",
         "" if wt_pct is None else f"{wt_pct:.2f}",
         None if pct is None else 100 * pct / widest,
+        range_text(row, "section_ci_low_pct", "section_ci_high_pct"),
+        percent_text(row, "area_pct_with_holes"),
+        percent_text(row, "adjusted_pct"),
+        range_text(row, "adjusted_ci_low_pct", "adjusted_ci_high_pct"),
     )
 
 

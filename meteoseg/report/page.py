@@ -105,7 +105,7 @@ class ReportContent:
     legends : colours by layer; the shipped ones where a layer is missing.
     chemistry : table in the format of ``chemistry.csv``; empty where there is none.
     class_means : table in the format of ``channel_means.csv``; empty where there is none.
-    representative, accuracy : as ``representativeness.csv`` and ``checkpoints_accuracy.csv``; empty where there is none.
+    representative, accuracy : as ``representativeness.csv`` and ``checkpoints_accuracy.csv``, or empty.
     """
 
     title: str

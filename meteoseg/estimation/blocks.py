@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ CONFIDENCE = 0.95
 #: Fewer blocks with area than this give no interval.
 MIN_BLOCKS = 8
 #: Blocks are this many correlation lengths wide, as far as `FEWEST_BLOCKS` and `MOST_BLOCKS` of the section allow.
-LENGTHS_PER_BLOCK = 5.0
-FEWEST_BLOCKS, MOST_BLOCKS = 9, 36
+LENGTHS_PER_BLOCK = 8.0
+FEWEST_BLOCKS, MOST_BLOCKS = 9, 25
 
 _REPLICATES_AT_ONCE = 100
 
@@ -37,9 +38,9 @@ class SamplingError:
 
     @property
     def half_width(self) -> FloatArray:
-        """Half of the 95 % interval on the scale of ln(p / (1 - p)), by Student's t for the number of blocks."""
+        """Half of the 95 % interval on the scale of ln(p / (1 - p)), by Student's t for `degrees`."""
         spread = np.maximum(self.share * (1 - self.share), np.finfo(float).tiny)
-        quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, np.maximum(1, self.n_blocks - 1))
+        quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, degrees(self.n_blocks))
         return np.asarray(quantile * self.error / spread)
 
     def interval(self) -> tuple[FloatArray, FloatArray]:
@@ -47,6 +48,15 @@ class SamplingError:
         log_odds = special.logit(self.share)
         low, high = special.expit(log_odds - self.half_width), special.expit(log_odds + self.half_width)
         return np.asarray(100 * low), np.asarray(100 * high)
+
+
+def degrees(n_blocks: NDArray[np.integer[Any]]) -> FloatArray:
+    """Return the degrees of freedom of an error from so many blocks: ``(n - 1) / 2``, 1 at least.
+
+    The covariance of neighbours is estimated from the same blocks. That it costs half of the degrees was found by trial
+    on simulated sections (docs/measurements.md).
+    """
+    return np.maximum(1.0, (np.asarray(n_blocks, float) - 1) / 2)
 
 
 def sampling_error(counts: Counts, rng: np.random.Generator, *, n_boot: int = 1000) -> SamplingError:
@@ -172,7 +182,7 @@ def block_error(counts: Counts, rng: np.random.Generator, *, n_boot: int = 1000)
 def block_intervals(counts: Counts, rng: np.random.Generator, *, n_boot: int = 1000) -> tuple[FloatArray, FloatArray]:
     """Return 95 % intervals (low, high) in percent of the share of each class, from counts in blocks as they are.
 
-    The interval is ``logit(p) +- t(n - 1) SE / (p (1 - p))``, turned back (logit intervals of ratios: Korn & Graubard
+    The interval is ``logit(p) +- t SE / (p (1 - p))``, turned back (logit intervals of ratios: Korn & Graubard
     1998): it stays inside 0-100 % and is not empty for a rare class. A class found in one block alone gets roughly a
     factor 8 either way: blocks cannot say more. A class that fills every block gets [100, 100]. Under `MIN_BLOCKS`
     blocks: NaN.

@@ -39,6 +39,8 @@ def doubt_interval(
     names : of the classes.
     probability : mean probability of the labels by class, 0 to 1; classes that it lacks are taken as certain.
     """
+    if not names:
+        return np.zeros(0), np.zeros(0)
     total = counts.sum(axis=(0, 1)).astype(float)
     share = total / max(1.0, total.sum())
     wrong = np.array([0.0 if name == UNCLASSIFIED else 1 - probability.get(name, 1.0) for name in names])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from meteoseg.estimation.blocks import CONFIDENCE
+from meteoseg.estimation.blocks import degrees as degrees_of
 
 FloatArray = NDArray[np.float64]
 
@@ -58,7 +59,7 @@ def join_shares(
     joined = float(weight @ share)
     own = weight**2 * error**2
     within = float(own.sum())
-    blocks = np.maximum(np.asarray(n_blocks, float) - 1, 1)
+    blocks = degrees_of(np.asarray(n_blocks))
     if len(share) == 1:
         return JoinedShare(joined, float(np.sqrt(within)), float(blocks[0]), float("nan"))
     between = _between_variance(share, error)

@@ -119,20 +119,21 @@ def meteorite_modes(meteorite: str, sections: Sequence[SectionTables]) -> pd.Dat
 
 
 def _layer_rows(meteorite: str, layer: str, sections: Sequence[SectionTables]) -> list[dict[str, Any]]:
-    parts = [part for part in sections if part.area_um2.get(layer, 0.0) > 0]
-    if not parts:
+    mapped = [part for part in sections if layer in part.modes.index.get_level_values("layer")]
+    if not mapped:
         return []
+    parts = [part for part in mapped if part.area_um2.get(layer, 0.0) > 0]
     names = dict.fromkeys(name for part in parts for name in part.modes.loc[layer].index)
     rows = [_row(layer, name, parts) for name in names if name not in _APART]
     rows.sort(key=lambda row: -row["area_um2"])
     for row, wt_pct in zip(rows, _weights(layer, rows, parts), strict=True):
         row["wt_pct"] = wt_pct
-    rows += [{"name": name, "area_um2": sum(part.of(layer, name, "area_um2") for part in parts)} for name in _APART]
+    rows += [{"name": name, "area_um2": sum(part.of(layer, name, "area_um2") for part in mapped)} for name in _APART]
     whole = sum(row["area_um2"] for row in rows if row["name"] != OUTSIDE)
     for row in rows:
-        row |= {"meteorite": meteorite, "layer": layer, "n_sections": len(parts)}
+        row |= {"meteorite": meteorite, "layer": layer, "n_sections": len(mapped)}
         if row["name"] != OUTSIDE:
-            row["area_pct_with_holes"] = 100 * row["area_um2"] / whole
+            row["area_pct_with_holes"] = 100 * row["area_um2"] / whole if whole > 0 else 0.0
     return rows
 
 

@@ -18,6 +18,7 @@ from meteoseg.errors import DiskFullError, InputError, MemoryLimitError, Meteose
 from meteoseg.io import open_section, section_name
 from meteoseg.measure import CHONDRULES_CSV, CLASSIFICATION_JSON, MODES_CSV, RUN_JSON, SUMMARY_CSV, join_tables
 from meteoseg.memory import is_memory_short, memory_text
+from meteoseg.meteorites import write_meteorites
 from meteoseg.minerals.choose import SELF
 from meteoseg.modelfiles import find_model
 from meteoseg.objects import size_summary
@@ -40,6 +41,7 @@ class Job:
     pixel_size_error_pct: float | None = None
     standards: Path | None = None
     crop_to_common: bool = False
+    meteorite: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def batch(
     Parameters
     ----------
     sections : CSV with a column `section` (path relative to the CSV) and any of name, pixel_size_um,
-        pixel_size_error_pct, standards, crop_to_common; or a folder whose subfolders are sections.
+        pixel_size_error_pct, standards, crop_to_common, meteorite (sections of one name are joined); or a folder
+        whose subfolders are sections.
     standards : for sections whose row names none; ``self`` as in `segment`.
     defaults : further fields of `Job` for sections whose row leaves them empty.
     workers : sections at a time; `scheduler` : address of a dask.distributed scheduler instead.
@@ -160,7 +163,7 @@ def _read_manifest(path: Path) -> list[dict[str, str]]:
             rows = [dict(row) for row in csv.DictReader(handle)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"Manifest {path} is not a CSV in UTF-8: {error}.") from error
-    known = ["section", "name", *_NUMBERS, "standards", "crop_to_common"]
+    known = ["section", "name", *_NUMBERS, "standards", "crop_to_common", "meteorite"]
     for column in rows[0] if rows else ():
         if column not in known:
             raise UnknownNameError.of(f"column in {path.name}", str(column), known)
@@ -182,6 +185,8 @@ def _job(row: Mapping[str, str | None], path: Path, defaults: Mapping[str, Any],
         values["standards"] = Path(given) if given == SELF else folder / given
     if cells.get("crop_to_common"):
         values["crop_to_common"] = _flag(cells["crop_to_common"], f"crop_to_common in row {number} of {path}")
+    if cells.get("meteorite"):
+        values["meteorite"] = cells["meteorite"]
     return Job(section, cells.get("name") or section_name(section), **values)
 
 
@@ -277,7 +282,7 @@ def _collect(finished: Iterable[Any], futures: Mapping[Any, Job]) -> Iterator[tu
 
 
 def _write_tables(out: Path, jobs: Sequence[Job], failures: Sequence[Failure]) -> None:
-    """Write modes.csv, summary.csv and failures.csv from what is complete so far."""
+    """Write modes.csv, summary.csv, failures.csv and, where sections are joined, meteorites.csv, as far as complete."""
     failed = {failure.section for failure in failures}
     complete = [job.name for job in jobs if job.name not in failed and is_complete(out / job.name)]
     modes = join_tables((name, out / name) for name in complete)
@@ -288,6 +293,12 @@ def _write_tables(out: Path, jobs: Sequence[Job], failures: Sequence[Failure]) -
     for name, table in ((MODES_CSV, modes), (SUMMARY_CSV, summary), (FAILURES_CSV, failed_rows)):
         with whole_file(out / name) as part:
             table.to_csv(part, index=False)
+    joined: dict[str, list[str]] = {}
+    for job in jobs:
+        if job.meteorite and job.name in complete:
+            joined.setdefault(job.meteorite, []).append(job.name)
+    if joined:
+        write_meteorites(out, joined)
 
 
 def _summary_row(name: str, folder: Path) -> dict[str, Any]:

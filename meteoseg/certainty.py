@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -188,9 +188,20 @@ class Certainty:
     n_px: int = 0
     total: float = 0.0
     n_unsure: int = 0
+    by_class: dict[str, tuple[int, float]] = field(default_factory=dict)
 
-    def add(self, top: FloatArray) -> None:
-        """Count pixels of the section by their top probability (any shape, 0-1)."""
+    def add(self, top: FloatArray, names: Mapping[int, str] | None = None, labels: NDArray[Any] | None = None) -> None:
+        """Count pixels of the section by their top probability (any shape, 0-1).
+
+        `labels`, of the same shape, says what they were taken for; `names` what these numbers mean.
+        """
+        if labels is not None and names:
+            n_px = np.bincount(labels.ravel(), minlength=max(names) + 1)
+            total = np.bincount(labels.ravel(), top.ravel(), minlength=max(names) + 1)
+            for number, name in names.items():
+                if n_px[number]:
+                    before = self.by_class.get(name, (0, 0.0))
+                    self.by_class[name] = (before[0] + int(n_px[number]), before[1] + float(total[number]))
         self.n_px += top.size
         self.total += float(top.sum(dtype=np.float64))
         if self.calibration is not None:
@@ -201,7 +212,7 @@ class Certainty:
         """Mean top probability; NaN without any pixel."""
         return self.total / self.n_px if self.n_px else float("nan")
 
-    def facts(self) -> dict[str, float | None]:
+    def facts(self) -> dict[str, Any]:
         """Return the numbers for run.json."""
         known = self.calibration
         return {
@@ -209,6 +220,7 @@ class Certainty:
             "usual_probability": known.usual_probability if known else None,
             "lowest_probability": known.lowest_probability if known else None,
             "unsure_pct": round(100 * self.n_unsure / self.n_px, 2) if known and self.n_px else None,
+            "mean_probability_of": {name: round(total / n, 4) for name, (n, total) in self.by_class.items()},
         }
 
     def note(self) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from meteoseg._version import __version__
+from meteoseg.checkpoints.command import checkpoints
 from meteoseg.console import CommandGroup
 from meteoseg.errors import InputError
 from meteoseg.options import (
@@ -115,8 +116,7 @@ def segment(section: Path, out: Path, **given: Any) -> None:
     opened = open_given(section, given, name=given["name"])
     keys = ("standards", "overwrite", "tta", "min_probability", "probabilities", "chondrule_pixel_um")
     options = {key: given[key] for key in keys}
-    result = run(opened, given["model"], out=out, legend=given["phases"], progress=True, **options)
-    click.echo(result.summary())
+    click.echo(run(opened, given["model"], out=out, legend=given["phases"], progress=True, **options).summary())
 
 
 @main.command()
@@ -139,8 +139,8 @@ def batch(sections: Path, out: Path, **given: Any) -> int:
     r"""Segment many sections; one that fails does not stop the others.
 
     MANIFEST.csv has a column section (a path relative to the manifest) and, where wanted, name,
-    pixel_size_um, pixel_size_error_pct, standards and crop_to_common. DIR is a folder of section folders.
-    Exit code 1: some failed.
+    pixel_size_um, pixel_size_error_pct, standards, crop_to_common and meteorite (its sections are joined in
+    meteorites.csv). DIR is a folder of section folders. Exit code 1: some failed.
 
     \b
     Examples
@@ -335,6 +335,9 @@ def modes(labels: Path, masks: tuple[Path, ...], out: Path | None, **given: Any)
         click.echo(f"{title}\n{format_modes(table)}")
 
 
+main.command("checkpoints")(checkpoints)
+
+
 @main.command()
 @evaluate_options
 def evaluate(pred: Path, truth: Path, out: Path, per_object: Path | None, **given: Any) -> None:
@@ -388,8 +391,7 @@ def simulate(size: str, out: Path, pixel_size: float, **given: Any) -> None:
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not empty: give another folder with -o.")
-    group = given.pop("group")
-    simulated = simulate_section(group, size_mm=size_mm(size), pixel_size_um=pixel_size, **given)
+    simulated = simulate_section(given.pop("group"), size_mm=size_mm(size), pixel_size_um=pixel_size, **given)
     write_example(simulated, out)
     click.echo(f"wrote {out}", err=True)
 

@@ -24,6 +24,7 @@ from meteoseg.errors import InputError, UnknownNameError
 from meteoseg.footprint import cluster_need
 from meteoseg.illustrate import percent_by_name
 from meteoseg.io import BandWriter, check_values, open_labels, open_section, read_labels
+from meteoseg.labelcounts import LabelLayers
 from meteoseg.labelimages import LabelImages, Scratch
 from meteoseg.labelling import mapped_pixels
 from meteoseg.legend import Legend, write_legend_csv
@@ -35,7 +36,6 @@ from meteoseg.measure import (
     PHASES_PNG,
     REPORT_HTML,
     RUN_JSON,
-    LabelLayers,
     label_hashes,
     write_json,
     write_tables,

@@ -26,14 +26,18 @@ from meteoseg.classify import (
     ranked_table,
     read_hand_table,
 )
-from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError
-from meteoseg.grid import Window
+from meteoseg.errors import InputError, PixelSizeError
+from meteoseg.estimation.pointfiles import ACCURACY_CSV as ACCURACY_CSV
+from meteoseg.estimation.pointfiles import CONFUSION_CSV
+from meteoseg.estimation.reference import accuracy_table, confusion_table
+from meteoseg.estimation.representative import diameter_row
 from meteoseg.io import open_labels, read_labels
+from meteoseg.labelcounts import LabelLayers, count_labels
 from meteoseg.legend import LAYERS, NO_MINERALS, Legend, default_legend, read_legend_csv
 from meteoseg.modes import COLUMNS as MODES_COLUMNS
-from meteoseg.modes import BlockCounts, JointCounts, cross_table, default_block_px, modal_table
+from meteoseg.modes import LabelTrust
+from meteoseg.objects import size_summary
 from meteoseg.provenance import sha256_of
-from meteoseg.section import Plane
 
 #: File of each label image in a result folder.
 LABEL_FILES = {
@@ -54,73 +58,18 @@ TEXTURE_COLUMNS = ("texture", "texture_probability")
 #: Phases before a user's legend joined some (ids of the shipped legend), where compositions of those were measured.
 UNJOINED_FILE = "phases_unjoined.ome.tif"
 REPORT_HTML = "report.html"
+#: How representative the mapped area is, quantity by quantity.
+REPRESENTATIVE_CSV = "representativeness.csv"
 #: Table of a batch: a row per section.
 SUMMARY_CSV = "summary.csv"
+#: Sections of a batch joined by meteorite: modal tables, and the group suggestions.
+METEORITES_CSV, METEORITES_GROUPS_CSV = "meteorites.csv", "meteorites_classification.csv"
 #: Of classes sorted by a classical tool: the mean of each channel, and a picture.
 MEANS_CSV, PHASES_PNG = "channel_means.csv", "phases.png"
 NO_WEIGHTS = (
     "Weight percent are left empty: phases without a density take over 2 % of the area. Give them density_g_cm3 in the "
     "legend file."
 )
-_BAND_PX = 4_000_000
-
-
-@dataclass(frozen=True)
-class LabelLayers:
-    """Label images of one section on one grid: planes and legends by layer, pixel size (dy, dx) in um."""
-
-    planes: Mapping[str, Plane]
-    legends: Mapping[str, Legend]
-    pixel_size_um: tuple[float, float]
-
-    def __post_init__(self) -> None:
-        shapes = {layer: plane.shape for layer, plane in self.planes.items()}
-        if len(set(shapes.values())) > 1:
-            raise ShapeMismatchError(f"Label images differ in size (rows, cols): {shapes}. Edit them on one grid.")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, cols)."""
-        return next(iter(self.planes.values())).shape
-
-
-def count_modes(labels: LabelLayers, roi: NDArray[np.bool_] | None = None) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Return the modal table and, where there are phases and components, the cross table.
-
-    Parameters
-    ----------
-    roi : (H, W); what is False counts as outside.
-
-    Raises
-    ------
-    UnknownNameError : a label that the legend lacks.
-    ShapeMismatchError : `roi` of another shape.
-    """
-    if roi is not None and roi.shape != labels.shape:
-        raise ShapeMismatchError(
-            f"The region of interest is {roi.shape[0]} x {roi.shape[1]} (rows x cols) but the labels are "
-            f"{labels.shape[0]} x {labels.shape[1]}: draw it on the same grid."
-        )
-    layers = [layer for layer in LAYERS if layer in labels.planes]
-    block_px = default_block_px(labels.shape)
-    counts = {layer: BlockCounts(labels.legends[layer].ids, block_px, labels.shape) for layer in layers}
-    joint = JointCounts(*(labels.legends[layer].ids for layer in layers)) if len(layers) == len(LAYERS) else None
-    height = max(1, _BAND_PX // labels.shape[1])
-    for row in range(0, labels.shape[0], height):
-        window = Window(row, 0, min(height, labels.shape[0] - row), labels.shape[1])
-        bands = {layer: labels.planes[layer].read(window) for layer in layers}
-        if roi is not None:
-            bands = {layer: np.where(roi[window.slices], band, 0) for layer, band in bands.items()}
-        for layer, band in bands.items():
-            counts[layer].add(row, band)
-        if joint is not None:
-            joint.add(bands["phases"], bands["components"])
-    table = modal_table(counts, labels.legends, labels.pixel_size_um)
-    if joint is None:
-        return table, None
-    return table, cross_table(
-        joint, labels.legends["phases"], labels.legends["components"], pixel_size_um=labels.pixel_size_um
-    )
 
 
 def write_tables(
@@ -131,8 +80,12 @@ def write_tables(
     *,
     kinds: Mapping[int, str] | None = None,
     compositions: Compositions | None = None,
+    trust: Mapping[str, LabelTrust] | None = None,
 ) -> pd.DataFrame:
-    """Write modes.csv, phases_by_component.csv and the tables of chondrules into `folder`; return the modal table.
+    """Write the tables of label images into `folder`; return the modal table.
+
+    They are modes.csv, phases_by_component.csv, the tables of chondrules, representativeness.csv, and with reference
+    points their confusion and accuracies.
 
     Parameters
     ----------
@@ -140,15 +93,32 @@ def write_tables(
     inside : (H, W) the section, for objects that its edge cuts.
     kinds : kinds of objects by id, as `known_kinds` reads them.
     compositions : of minerals; None where they were not measured.
+    trust : what is known of the classification error, by layer.
     """
-    modes, cross = count_modes(labels)
+    counted = count_labels(labels, trust=trust)
+    modes, representative = counted.modes, counted.representative
     modes.to_csv(folder / MODES_CSV, index=False)
-    if cross is not None:
-        cross.to_csv(folder / CROSS_CSV, index=False)
+    if counted.cross is not None:
+        counted.cross.to_csv(folder / CROSS_CSV, index=False)
     if objects is not None:
         parts = ObjectLabels(objects, inside, labels.planes, labels.legends, labels.pixel_size_um)
         write_object_tables(folder, parts, compositions or Compositions(), kinds=kinds)
+        mapped_mm2 = float(representative["mapped_mm2"].max())
+        intact = _intact_um(_read_csv(folder / CHONDRULES_CSV))
+        representative = pd.concat([representative, diameter_row(intact, mapped_mm2)], ignore_index=True)
+    representative.to_csv(folder / REPRESENTATIVE_CSV, index=False, float_format="%.6g")
+    points = [known.points for known in (trust or {}).values() if known.points is not None]
+    for name, make in ((CONFUSION_CSV, confusion_table), (ACCURACY_CSV, accuracy_table)):
+        if points:
+            pd.concat([make(entry) for entry in points]).to_csv(folder / name, index=False, float_format="%.6g")
     return modes
+
+
+def _intact_um(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the diameters (um) that the mean chondrule diameter is of."""
+    whole = table[(table["kind"] == "chondrule") & ~table["touches_edge"].astype(bool)]
+    n = int(size_summary(table)["n_intact_uncut"] or 0)
+    return np.sort(whole["equivalent_diameter_um"].to_numpy(float))[::-1][:n]
 
 
 def weight_notes(modes: pd.DataFrame) -> tuple[str, ...]:

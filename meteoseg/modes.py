@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError, UnknownNameError
+from meteoseg.estimation.blocks import SamplingError, sampling_error
+from meteoseg.estimation.doubt import combined_interval, doubt_interval
+from meteoseg.estimation.reference import ReferencePoints, adjusted_shares
 from meteoseg.legend import HOLE, NO_MINERALS, OUTSIDE, Legend
 
 LabelArray = NDArray[np.integer[Any]]
@@ -19,34 +22,53 @@ FloatArray = NDArray[np.float64]
 
 COLUMNS = (
     "layer", "name", "area_px", "area_um2", "area_pct", "ci_low_pct", "ci_high_pct", "wt_pct",
+    "section_ci_low_pct", "section_ci_high_pct", "area_pct_with_holes",
+    "adjusted_pct", "adjusted_error_pct", "adjusted_ci_low_pct", "adjusted_ci_high_pct",
+    "adjusted_section_ci_low_pct", "adjusted_section_ci_high_pct", "adjusted_wt_pct",
 )  # fmt: skip
 CROSS_COLUMNS = ("component", "phase", "area_px", "area_um2", "pct_of_component", "pct_of_phase")
 
-#: Fewer blocks with area than this give no interval.
-MIN_BLOCKS = 8
-#: The default block size cuts a section into about this many blocks.
-DEFAULT_N_BLOCKS = 36
-CONFIDENCE = 0.95
+#: Cells in which pixels are counted; blocks are made of them.
+DEFAULT_N_CELLS = 2304
 #: Classes that are listed with their area but belong to no percentage.
 APART = (OUTSIDE, HOLE)
 #: Weight percent are left empty where minerals without a density take more of the area of minerals.
 MOST_UNWEIGHED = 0.02
 
-_REPLICATES_AT_ONCE = 100
 _PIXELS_AT_ONCE = 1 << 22
 
 
-def default_block_px(shape: tuple[int, int]) -> int:
-    """Return the side of the square blocks that cut a grid of `shape` (rows, cols) into about 36.
+def default_cell_px(shape: tuple[int, int]) -> int:
+    """Return the side of the square cells that cut a grid of `shape` (rows, cols) into about 2300.
 
-    Blocks should be several objects wide (neighbouring pixels are not independent) and still be many.
+    Cells are small: blocks of the width that each class needs are joined from them.
 
     Examples
     --------
-    >>> default_block_px((600, 600)), default_block_px((3, 4))
-    (100, 1)
+    >>> default_cell_px((480, 480)), default_cell_px((3, 4))
+    (10, 1)
     """
-    return max(1, round(math.sqrt(shape[0] * shape[1] / DEFAULT_N_BLOCKS)))
+    return max(1, round(math.sqrt(shape[0] * shape[1] / DEFAULT_N_CELLS)))
+
+
+@dataclass(frozen=True)
+class LabelTrust:
+    """What is known of the classification error of one layer.
+
+    probability : mean probability of the labels by class, 0 to 1; empty where it is not known.
+    points : reference points of this section, or None.
+    """
+
+    probability: Mapping[str, float] = field(default_factory=dict)
+    points: ReferencePoints | None = None
+
+
+@dataclass(frozen=True)
+class LayerSampling:
+    """Sampling error of the classes `names` of one layer."""
+
+    names: tuple[str, ...]
+    error: SamplingError
 
 
 class BlockCounts:
@@ -183,25 +205,27 @@ def modal_table(
     legends: Mapping[str, Legend],
     pixel_size_um: tuple[float, float],
     *,
+    trust: Mapping[str, LabelTrust] | None = None,
     n_boot: int = 1000,
     seed: int = 0,
-) -> pd.DataFrame:
-    """Build the modal table: area, area % with its 95 % interval, and weight % of every class that occurs.
+) -> tuple[pd.DataFrame, dict[str, LayerSampling]]:
+    """Build the modal table: areas, area % and weight % of every class that occurs, with 95 % intervals.
 
     Per layer the percentages sum to 100 over all classes but ``outside`` and ``hole``, which come last with
     their areas only. Classes are sorted by area. Weight % (phases only) is area x density over the phases
     that have a density, and empty where minerals without one take over 2 % of the area of minerals. For the
-    intervals see `block_intervals`.
+    intervals see `meteoseg.estimation`.
 
     Parameters
     ----------
-    counts, legends : by layer, ``phases`` or ``components``.
+    counts, legends : by layer, ``phases`` or ``components``; counts in cells of `default_cell_px`.
     pixel_size_um : (dy, dx).
+    trust : by layer; where it is missing, labels are taken as right.
     n_boot, seed : bootstrap replicates and their random seed.
 
     Returns
     -------
-    Columns layer, name, area_px (int), area_um2, area_pct, ci_low_pct, ci_high_pct, wt_pct; NaN where empty.
+    The columns `COLUMNS` (area_px int; NaN where empty), and the sampling error by layer.
 
     Raises
     ------
@@ -214,99 +238,77 @@ def modal_table(
     >>> legend = default_legend("phases")
     >>> counts = BlockCounts(legend.ids, 1, (1, 4))
     >>> counts.add(0, np.array([[1, 1, 1, 8]]))
-    >>> table = modal_table({"phases": counts}, {"phases": legend}, (2.0, 2.0))
+    >>> table, _ = modal_table({"phases": counts}, {"phases": legend}, (2.0, 2.0))
     >>> table[["name", "area_um2", "area_pct"]].values.tolist()
     [['olivine', 12.0, 75.0], ['troilite', 4.0, 25.0], ['outside', 0.0, nan], ['hole', 0.0, nan]]
     """
     pixel_area_um2 = _pixel_area(pixel_size_um)
-    rows: list[dict[str, object]] = []
+    parts, errors = [], {}
     for layer, blocks in counts.items():
         if layer not in legends:
             raise UnknownNameError.of("layer", layer, legends)
-        rows += _layer_rows(blocks, legends[layer], pixel_area_um2, np.random.default_rng(seed), n_boot)
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"area_px": "int64"})
+        known = (trust or {}).get(layer, LabelTrust())
+        part, errors[layer] = _layer_table(
+            blocks, legends[layer], known, rng=np.random.default_rng(seed), n_boot=n_boot
+        )
+        part["area_um2"] = part["area_px"] * pixel_area_um2
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    return table[list(COLUMNS)].astype({"area_px": "int64"}), errors
 
 
-def _layer_rows(
-    blocks: BlockCounts, legend: Legend, pixel_area_um2: float, rng: np.random.Generator, n_boot: int
-) -> list[dict[str, object]]:
+def _layer_table(
+    blocks: BlockCounts, legend: Legend, trust: LabelTrust, *, rng: np.random.Generator, n_boot: int
+) -> tuple[pd.DataFrame, LayerSampling]:
     total = blocks.total
     names = [legend.name_of(label_id) for label_id in blocks.ids]
     apart = [index for index, name in enumerate(names) if name in APART]
-    solid = [index for index in np.argsort(-total, kind="stable") if index not in apart and total[index] > 0]
-    area_pct = 100.0 * total[solid] / max(1, int(total[solid].sum()))
-    ci_low_pct, ci_high_pct = block_intervals(blocks.counts[:, :, solid], rng, n_boot=n_boot)
-    wt_pct = _weight_pct(legend, [names[index] for index in solid], total[solid].astype(float))
-    nan = float("nan")
-    values = list(zip(area_pct, ci_low_pct, ci_high_pct, wt_pct, strict=True)) + [(nan,) * 4] * len(apart)
-    return [
-        dict(zip(COLUMNS, (legend.layer, names[i], int(total[i]), total[i] * pixel_area_um2, *row), strict=True))
-        for i, row in zip([*solid, *apart], values, strict=True)
-    ]
+    listed = set() if trust.points is None else set(trust.points.names)
+    order = [index for index in np.argsort(-total, kind="stable") if index not in apart]
+    solid = [index for index in order if total[index] > 0 or names[index] in listed]
+    table = pd.DataFrame({"layer": legend.layer, "name": [names[index] for index in [*solid, *apart]]})
+    table["area_px"] = total[[*solid, *apart]]
+    for column in COLUMNS[4:]:
+        table[column] = np.nan
+    rows = slice(0, len(solid) - 1)
+    solid_names, areas, counts = tuple(names[index] for index in solid), total[solid], blocks.counts[:, :, solid]
+    sampling = sampling_error(counts, rng, n_boot=n_boot)
+    table.loc[rows, "area_pct"] = 100.0 * areas / max(1, int(areas.sum()))
+    section = doubt_interval(counts, solid_names, trust.probability, rng) if trust.probability else _unknown(len(solid))
+    low, high = combined_interval(sampling.share, sampling.half_width, section)
+    wt_pct = _weight_pct(legend, solid_names, areas.astype(float))
+    for column, values in zip(COLUMNS[5:10], (low, high, wt_pct, *section), strict=True):
+        table.loc[rows, column] = values
+    whole = sum(int(total[index]) for index in (*solid, *apart) if names[index] != OUTSIDE)
+    in_section = table["name"] != OUTSIDE
+    table.loc[in_section, "area_pct_with_holes"] = 100.0 * table.loc[in_section, "area_px"] / max(1, whole)
+    if trust.points is not None:
+        _fill_adjusted(table, trust.points, legend, sampling, rng=rng)
+    return table, LayerSampling(solid_names, sampling)
 
 
-def block_intervals(
-    counts: NDArray[np.int64], rng: np.random.Generator, *, n_boot: int = 1000
-) -> tuple[FloatArray, FloatArray]:
-    """Return 95 % intervals (low, high) in percent of the share of each class, from counts in blocks.
-
-    The blocks that hold area are drawn with replacement, `n_boot` times; the spread of the ratio
-    (area of the class / area of all classes) over the replicates, times ``sqrt(n / (n - 1))``, is its
-    standard error. Objects cut by block sides make neighbouring blocks alike, which such a draw does not see:
-    the error is multiplied by the root of `_neighbour_inflation`. The interval is
-    ``logit(p) +- t(n - 1) SE / (p (1 - p))``, turned back: it stays inside 0-100 % and is not empty for a
-    rare class. A class found in one block alone gets roughly a factor 8 either way: blocks cannot say more.
-    A class that fills every block gets [100, 100]. Under `MIN_BLOCKS` blocks: NaN.
-
-    The interval is that of a larger area of the same rock and assumes the labels right. Block bootstrap:
-    Hall (1985, doi 10.1016/0304-4149(85)90212-1); logit intervals of ratios: Korn & Graubard (1998).
-    Of 95 % nominal, 90 to 95 % were found on random disc patterns, 82 % with four discs in all
-    (docs/measurements.md).
-
-    Parameters
-    ----------
-    counts : (block rows, block cols, classes) pixels; blocks without any are left out.
-    """
-    in_use = counts.sum(axis=2) > 0
-    used = counts[in_use].astype(float)
-    n_blocks, n_classes = used.shape
-    if n_blocks < MIN_BLOCKS:
-        return np.full(n_classes, np.nan), np.full(n_classes, np.nan)
-    shares = np.empty((n_boot, n_classes))
-    for start in range(0, n_boot, _REPLICATES_AT_ONCE):
-        part = shares[start : start + _REPLICATES_AT_ONCE]
-        drawn = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=len(part)) @ used
-        part[...] = drawn / drawn.sum(axis=1, keepdims=True)
-    share = used.sum(axis=0) / used.sum()
-    factor = np.sqrt(_neighbour_inflation(counts, share) * n_blocks / (n_blocks - 1))
-    error = factor * shares.std(axis=0, ddof=1)
-    spread = np.maximum(share * (1 - share), np.finfo(float).tiny)
-    half = stats.t.ppf(0.5 + CONFIDENCE / 2, n_blocks - 1) * error / spread
-    log_odds = special.logit(share)
-    return 100 * special.expit(log_odds - half), 100 * special.expit(log_odds + half)
+def _unknown(n: int) -> tuple[FloatArray, FloatArray]:
+    return np.full(n, np.nan), np.full(n, np.nan)
 
 
-def _neighbour_inflation(counts: NDArray[np.int64], share: FloatArray) -> FloatArray:
-    """Ratio (>= 1) of the variance with and without the covariance of the eight neighbouring blocks.
+def _fill_adjusted(
+    table: pd.DataFrame, points: ReferencePoints, legend: Legend, sampling: SamplingError, *, rng: np.random.Generator
+) -> None:
+    """Fill the columns of the error-adjusted estimate; classes that neither map nor points know are 0."""
+    found = adjusted_shares(points, rng)
+    names = list(table["name"][: len(sampling.share)])
+    place = {name: index for index, name in enumerate(found.names)}
 
-    Residuals are ``e = counts - share * area``. Without correlation the sum over neighbour pairs is expected
-    at ``-pairs * sum(e^2) / (n (n - 1))`` because residuals sum to zero (Moran 1950); that is added back.
-    """
-    area = counts.sum(axis=2).astype(float)
-    residual = counts - share * area[:, :, None]
-    n_blocks = int(np.count_nonzero(area))
-    variance = np.maximum((residual**2).sum(axis=(0, 1)), np.finfo(float).tiny)
-    covariance, n_pairs = np.zeros(len(share)), 0
-    for here, there in (
-        (np.s_[1:, :], np.s_[:-1, :]),
-        (np.s_[:, 1:], np.s_[:, :-1]),
-        (np.s_[1:, 1:], np.s_[:-1, :-1]),
-        (np.s_[1:, :-1], np.s_[:-1, 1:]),
-    ):
-        covariance += (residual[here] * residual[there]).sum(axis=(0, 1))
-        n_pairs += int(np.count_nonzero((area[here] > 0) & (area[there] > 0)))
-    ratio = 1 + 2 * covariance / variance + 2 * n_pairs / (n_blocks * max(1, n_blocks - 1))
-    return np.asarray(np.maximum(1.0, ratio))
+    def of_points(values: FloatArray, otherwise: float) -> FloatArray:
+        return np.array([values[place[name]] if name in place else otherwise for name in names])
+
+    share_pct = of_points(found.pct, 0.0)
+    section = of_points(found.low_pct, np.nan), of_points(found.high_pct, np.nan)
+    low, high = combined_interval(share_pct / 100, sampling.half_width, section)
+    columns = (share_pct, of_points(found.error_pct, np.nan), low, high, *section,
+               _weight_pct(legend, names, share_pct))  # fmt: skip
+    for column, values in zip(COLUMNS[11:], columns, strict=True):
+        table.loc[: len(names) - 1, column] = values
 
 
 def modes_of(
@@ -314,14 +316,13 @@ def modes_of(
     legend: Legend,
     pixel_size_um: tuple[float, float],
     *,
-    block_px: int | None = None,
     n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Build the modal table of one label image (H, W) in memory; see `modal_table`."""
-    counts = BlockCounts(legend.ids, block_px or default_block_px(labels.shape), labels.shape)
+    counts = BlockCounts(legend.ids, default_cell_px(labels.shape), labels.shape)
     counts.add(0, labels)
-    return modal_table({legend.layer: counts}, {legend.layer: legend}, pixel_size_um, n_boot=n_boot, seed=seed)
+    return modal_table({legend.layer: counts}, {legend.layer: legend}, pixel_size_um, n_boot=n_boot, seed=seed)[0]
 
 
 def cross_table(
@@ -367,7 +368,7 @@ def _weight_pct(legend: Legend, names: Sequence[str], areas: FloatArray) -> Floa
     is_mineral = np.array([name not in NO_MINERALS for name in names], bool)
     if areas[is_mineral & np.isnan(mass)].sum() > MOST_UNWEIGHED * areas[is_mineral].sum():
         return np.full(len(names), np.nan)
-    return np.asarray(100 * mass / np.nansum(mass))
+    return np.asarray(100 * mass / max(np.nansum(mass), np.finfo(float).tiny))
 
 
 def _pixel_area(pixel_size_um: tuple[float, float]) -> float:

@@ -22,6 +22,7 @@ from meteoseg.grid import row_bands
 from meteoseg.inference import Inputs, Runner
 from meteoseg.io import BandWriter, check_values, open_section
 from meteoseg.io.stored import Stamp
+from meteoseg.labelcounts import LabelLayers, label_trust
 from meteoseg.labelimages import LabelImages, Scratch
 from meteoseg.legend import Legend, default_legend, write_legend_csv
 from meteoseg.legendedit import NO_EDIT, LegendEdit
@@ -35,7 +36,6 @@ from meteoseg.measure import (
     PROBABILITY_FILES,
     RUN_JSON,
     UNJOINED_FILE,
-    LabelLayers,
     classify_tables,
     label_hashes,
     weight_notes,
@@ -309,7 +309,9 @@ def _write_tables(plan: _Plan, labels: LabelImages, folder: Path, chemistry: Che
     planes = {layer: ArrayPlane(labels.images[layer]) for layer in labels.layers}
     layers = LabelLayers(planes, plan.legends, plan.section.require_pixel_size())
     measured = None if chemistry is None else chemistry.compositions
-    return write_tables(folder, layers, labels.chondrules, labels.inside, compositions=measured)
+    certainty = {layer: sure.facts() for layer, sure in labels.certainty.items()}
+    trust = label_trust(folder, plan.legends, certainty, plan.section.shape)
+    return write_tables(folder, layers, labels.chondrules, labels.inside, compositions=measured, trust=trust)
 
 
 def _facts(plan: _Plan) -> dict[str, Any]:

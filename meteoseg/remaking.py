@@ -19,6 +19,7 @@ from meteoseg.footprint import remake_need
 from meteoseg.grid import row_bands
 from meteoseg.illustrate import percent_by_name
 from meteoseg.io import open_labels
+from meteoseg.labelcounts import LabelLayers, count_labels, count_modes, label_trust
 from meteoseg.labelimages import LabelImages, Scratch
 from meteoseg.measure import (
     CHONDRULES_CSV,
@@ -31,9 +32,7 @@ from meteoseg.measure import (
     RUN_JSON,
     SUMMARY_CSV,
     TEXTURES_CSV,
-    LabelLayers,
     classify_tables,
-    count_modes,
     has_textures,
     join_by_name,
     keep_textures,
@@ -105,7 +104,7 @@ def modes_again(
         for region, roi in rois.items():
             tables[name, region] = count_modes(labels, roi)[0]
         if not rois:
-            tables[name, ""] = count_modes(labels)[0]
+            tables[name, ""] = _whole_table(path, name, labels)
     if not rois and path.is_dir():
         for note in _remake_all(result_folders(path), list(sources.values()), maps):
             if tell is not None:
@@ -115,6 +114,15 @@ def modes_again(
         with whole_file(csv) as part:
             join_by_name(tables).to_csv(part, index=False)
     return {": ".join(part for part in key if part): table for key, table in tables.items()}
+
+
+def _whole_table(path: Path, name: str, labels: LabelLayers) -> pd.DataFrame:
+    """Return the modal table of a label file, or of the result folder `name` with what is known of its errors."""
+    if path.is_file():
+        return count_modes(labels)[0]
+    folder = next(folder for folder in result_folders(path) if folder.name == name)
+    trust = label_trust(folder, labels.legends, read_run(folder).get("certainty", {}), labels.shape)
+    return count_labels(labels, trust=trust).modes
 
 
 def _remake_all(folders: Sequence[Path], labels: Sequence[LabelLayers], maps: Path | None) -> Iterator[str]:
@@ -167,6 +175,7 @@ def remake(folder: Path, labels: LabelLayers, *, maps: Path | None = None) -> tu
             images.inside,
             kinds=known_kinds(folder / CHONDRULES_CSV),
             compositions=None if chemistry.content is None else chemistry.content.compositions,
+            trust=label_trust(folder, labels.legends, run.get("certainty", {}), labels.shape),
         )
         texture_notes = _textures_again(folder, out, edited)
         found = _read(out / CHONDRULES_CSV)

@@ -13,7 +13,7 @@ from meteoseg.chondrules.sizes import SizeTables
 from meteoseg.illustrate import chemistry_pictures, pictures, pictures_of_labels
 from meteoseg.labelimages import LabelImages
 from meteoseg.legend import Legend
-from meteoseg.measure import REPORT_HTML
+from meteoseg.measure import ACCURACY_CSV, REPORT_HTML, REPRESENTATIVE_CSV
 from meteoseg.mineralmaps import ChemistryFiles
 from meteoseg.objects import COLUMNS
 from meteoseg.report.page import ChannelFact, ReportContent, SectionFacts, write_report
@@ -54,7 +54,7 @@ def write_section_report(
     section: Section | None,
     notes: Sequence[str] | None = None,
 ) -> None:
-    """Write report.html into `folder`.
+    """Write report.html into `folder`, with what the tables there say of representativeness and labelled points.
 
     Parameters
     ----------
@@ -100,8 +100,14 @@ def write_section_report(
         pd.DataFrame() if tables.chemistry is None else tables.chemistry.table,
         pd.DataFrame() if tables.class_means is None else tables.class_means,
         pd.DataFrame() if tables.sizes is None else tables.sizes.sizes,
+        _table(folder / REPRESENTATIVE_CSV),
+        _table(folder / ACCURACY_CSV),
     )
     write_report(folder / REPORT_HTML, content)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
 
 
 def section_facts_of(run: Mapping[str, Any]) -> SectionFacts:

@@ -138,9 +138,10 @@ class Segmenter:
             least, least_lead = self.runner.thresholds(network.card, "phases")
             keep = self._keeper("phases", self.runner.calibration(network.card, "phases"), labels)
             for window, best, top, lead in self._best_phases(network, coarse, labels):
-                keep(window, top, labels.inside[window.slices])
                 unsure = (top < least) | (lead < least_lead)
-                yield window, np.where(unsure, default_legend("phases")[UNCLASSIFIED].id, ids[best])
+                found = np.where(unsure, default_legend("phases")[UNCLASSIFIED].id, ids[best])
+                keep(window, top, labels.inside[window.slices], found)
+                yield window, found
 
     def _chemical_phases(
         self, maker: PhaseMaker, network: Network | None, coarse: CoarseMaps, labels: LabelImages
@@ -152,7 +153,7 @@ class Segmenter:
             labels.mixtures = self.scratch.array("mixtures", np.bool_)
         for window, texture in self._matrix_texture(maker, network, coarse, labels):
             found, inside = maker.identify(self.section, window, texture), labels.inside[window.slices]
-            keep(window, found.probability, inside & (found.probability > 0))
+            keep(window, found.probability, inside & (found.probability > 0), found.labels)
             if labels.mixtures is not None:
                 labels.mixtures[window.slices] = found.mixed & inside
             yield window, found.labels
@@ -206,15 +207,17 @@ class Segmenter:
 
     def _keeper(
         self, layer: str, calibration: Calibration | None, labels: LabelImages
-    ) -> Callable[[Window, NDArray[np.float32], NDArray[np.bool_]], None]:
-        """Return what takes in the top probabilities (h, W) of windows, and which pixels of them count."""
+    ) -> Callable[[Window, NDArray[np.float32], NDArray[np.bool_], NDArray[np.uint8]], None]:
+        """Return what takes in the top probabilities (h, W) of windows, which pixels of them count, and their ids."""
         sure = labels.certainty[layer] = Certainty(layer, calibration)
         image = self.scratch.array(f"{layer}_probability", np.uint8) if self.keep_probabilities else None
         if image is not None:
             labels.probabilities[layer] = image
 
-        def keep(window: Window, top: NDArray[np.float32], counts: NDArray[np.bool_]) -> None:
-            sure.add(top[counts])
+        names = {label.id: label.name for label in default_legend(layer).labels}
+
+        def keep(window: Window, top: NDArray[np.float32], counts: NDArray[np.bool_], found: NDArray[np.uint8]) -> None:
+            sure.add(top[counts], names, found[counts])
             if image is not None:
                 image[window.slices] = np.where(counts, np.rint(100 * top), 0)
 
@@ -262,14 +265,16 @@ class Segmenter:
         keep = self._keeper("components", self.runner.calibration(network.card, "components"), labels)
         back = grid.inverse()
         classes = network.card.component_classes
-        outside = classes.index(OUTSIDE) if OUTSIDE in classes else -1
-        top, is_section = np.empty(share.shape[1:], np.float32), np.empty(share.shape[1:], bool)
+        ids = np.array([default_legend("components")[name].id for name in classes], np.uint8)
+        top, named = np.empty(share.shape[1:], np.float32), np.empty(share.shape[1:], np.uint8)
         for window in row_bands(top.shape, BAND_PX // 4):
             best, top[window.slices] = top_of_shares(np.array(share[:, *window.slices], np.float32))
-            is_section[window.slices] = best != outside
+            named[window.slices] = ids[best]
         for window in row_bands(self.section.shape):
             fine = back.read(lambda w: top[None, *w.slices], window)[0]
-            keep(window, np.clip(fine, 0, 1), labels.inside[window.slices] & back.nearest(is_section, window))
+            found = np.asarray(back.nearest(named, window), np.uint8)
+            is_section = found != default_legend("components")[OUTSIDE].id
+            keep(window, np.clip(fine, 0, 1), labels.inside[window.slices] & is_section, found)
 
     def _mean_probabilities(self, network: Network, grid: Regrid) -> dict[str, NDArray[Any]]:
         """Average the probabilities of all networks of the model that deliver the same as `network` (an ensemble)."""

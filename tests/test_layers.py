@@ -19,13 +19,13 @@ LEVELS = {
     for level, names in {
         0: "_version errors diskspace memory legend legendedit section grid elements syntax expressions sampling "
         "mineraldata",
-        1: "io register channels simulate minerals tiles resample instances labelling objects "
-        "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
+        1: "io register channels simulate minerals tiles resample instances labelling objects stereology estimation "
+        "labelcounts modes metrics scores certainty classify clusters report output provenance measure labeltables "
         "evaluate fetch labelimages reopening channelmeans footprint chondrules",
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
         4: "classifying segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch "
-        "drawnscores finetuning clustering",
+        "drawnscores finetuning clustering checkpoints meteorites",
         5: "console options cli __main__",
     }.items()
     for name in names.split()
@@ -44,7 +44,9 @@ FLOW = {
     "labelimages": {"certainty"},
     "provenance": {"io"},
     "reopening": {"io", "provenance"},
-    "measure": {"io", "objects", "modes", "classify", "chondrules", "provenance"},
+    "modes": {"estimation"},
+    "labelcounts": {"estimation", "modes"},
+    "measure": {"io", "objects", "modes", "classify", "chondrules", "provenance", "estimation", "labelcounts"},
     "scores": {"metrics"},
     "evaluate": {"io", "measure", "scores", "labeltables"},
     "fusion": {"unet"},
@@ -60,7 +62,8 @@ FLOW = {
     "remeasuring": {"mineralmaps"},
     "remaking": {"remeasuring", "reporting", "illustrate"},
     "clustering": {"reporting", "illustrate"},
-    "batch": {"pipeline", "workers"},
+    "checkpoints": {"remaking"},
+    "batch": {"pipeline", "workers", "meteorites"},
     "drawnscores": {"segmenting"},
     "finetuning": {"drawnscores"},
     "cli": {"console", "options"},

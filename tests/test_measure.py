@@ -8,12 +8,11 @@ import pytest
 
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError, UnknownNameError
 from meteoseg.io import write_labels
+from meteoseg.labelcounts import LabelLayers, count_modes
 from meteoseg.legend import default_legend, write_legend_csv
 from meteoseg.measure import (
     LABEL_FILES,
-    LabelLayers,
     classify_again,
-    count_modes,
     result_folders,
 )
 from meteoseg.remaking import modes_again

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError, UnknownNameError
+from meteoseg.estimation.blocks import block_intervals
 from meteoseg.legend import Label, default_legend
 from meteoseg.modes import (
     COLUMNS,
     BlockCounts,
     JointCounts,
-    block_intervals,
     cross_table,
-    default_block_px,
+    default_cell_px,
     modal_table,
     modes_of,
 )
@@ -187,7 +187,8 @@ def test_both_layers_in_one_table():
     counts = {"phases": BlockCounts(PHASES.ids, 6, (36, 60)), "components": BlockCounts(COMPONENTS.ids, 6, (36, 60))}
     counts["phases"].add(0, phases)
     counts["components"].add(0, components)
-    table = modal_table(counts, {"phases": PHASES, "components": COMPONENTS}, (1.0, 1.0))
+    table, sampling = modal_table(counts, {"phases": PHASES, "components": COMPONENTS}, (1.0, 1.0))
+    assert sampling["components"].names == ("matrix",)
     assert table.groupby("layer")["area_pct"].sum().to_dict() == pytest.approx({"phases": 100, "components": 100})
     with pytest.raises(UnknownNameError, match="Unknown layer 'components'"):
         modal_table(counts, {"phases": PHASES}, (1.0, 1.0))
@@ -236,7 +237,7 @@ def test_bad_input_is_named():
         JointCounts((0, 1), (0, 1)).add(np.ones((2, 2), int), np.ones((2, 3), int))
 
 
-def test_default_blocks_are_about_36():
+def test_default_cells_are_about_2300():
     rows, cols = 908, 978
-    block_px = default_block_px((rows, cols))
-    assert 30 <= (rows / block_px) * (cols / block_px) <= 42
+    cell_px = default_cell_px((rows, cols))
+    assert 2000 <= (rows / cell_px) * (cols / cell_px) <= 2600

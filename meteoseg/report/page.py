@@ -20,6 +20,7 @@ from meteoseg.report.chemistry import chemistry_rows
 from meteoseg.report.chondrulepart import chondrule_part, size_gaps, size_rows
 from meteoseg.report.classmeans import MeanTable, mean_table
 from meteoseg.report.facts import SizeSummary, Suggestion, layer_rows, mapped_area_mm2, number, significant
+from meteoseg.report.trust import accuracy_rows, percent_text, range_text, representative_rows
 from meteoseg.stereology.planar import MIN_OBJECTS
 
 #: Bytes that all pictures of a page may take before they are written as text (a third more).
@@ -105,6 +106,7 @@ class ReportContent:
     chemistry : table in the format of ``chemistry.csv``; empty where there is none.
     class_means : table in the format of ``channel_means.csv``; empty where there is none.
     sizes : table in the format of ``sizes.csv``; empty where there is none.
+    representative, accuracy : as ``representativeness.csv`` and ``checkpoints_accuracy.csv``, or empty.
     """
 
     title: str
@@ -120,6 +122,8 @@ class ReportContent:
     chemistry: pd.DataFrame = field(default_factory=pd.DataFrame)
     class_means: pd.DataFrame = field(default_factory=pd.DataFrame)
     sizes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    representative: pd.DataFrame = field(default_factory=pd.DataFrame)
+    accuracy: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,10 @@ class ModeRow:
     interval: str
     wt_pct: str
     bar_pct: float | None
+    section: str = ""
+    with_holes: str = ""
+    adjusted: str = ""
+    adjusted_interval: str = ""
 
 
 def write_report(path: Path, content: ReportContent) -> None:
@@ -170,6 +178,8 @@ def render_report(content: ReportContent) -> str:
         chondrules=chondrule_part(content.chondrules, content.chemistry),
         sizes=size_rows(content.sizes),
         size_gaps=size_gaps(content.sizes),
+        representative=representative_rows(content.representative),
+        accuracy=accuracy_rows(content.accuracy),
         provenance=list(_flat(content.run)),
     )
 
@@ -244,6 +254,10 @@ def _mode_row(row: Mapping[Any, Any], legend: Legend, widest: float) -> ModeRow:
         "" if low is None or high is None else f"{low:.2f} – {high:.2f}",
         "" if wt_pct is None else f"{wt_pct:.2f}",
         None if pct is None else 100 * pct / widest,
+        range_text(row, "section_ci_low_pct", "section_ci_high_pct"),
+        percent_text(row, "area_pct_with_holes"),
+        percent_text(row, "adjusted_pct"),
+        range_text(row, "adjusted_ci_low_pct", "adjusted_ci_high_pct"),
     )
 
 

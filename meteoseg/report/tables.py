@@ -39,14 +39,16 @@ def _layer_block(modes: pd.DataFrame, layer: str) -> str:
     weighed = bool(rows["wt_pct"].notna().any())
     width = max(11, *(len(str(name)) for name in rows["name"])) + 2
     head = f"{layer.capitalize():<{width}}  {'area %':>7}  {'95 % interval':>15}"
-    lines = [head + (f"  {'wt %':>7}" if weighed else "")]
+    adjusted = "adjusted_pct" in rows and bool(rows["adjusted_pct"].notna().any())
+    lines = [head + (f"  {'wt %':>7}" if weighed else "") + ("  adjusted %" if adjusted else "")]
     for row in rows.to_dict("records"):
         if number(row["area_pct"]) is None:
             area_mm2 = significant(float(row["area_um2"]) / 1e6)
             lines.append(f"  {row['name']:<{width - 2}}  {'apart':>7}  {area_mm2 + ' mm2':>15}")
             continue
         line = f"  {row['name']:<{width - 2}}  {_percent(row['area_pct']):>7}  {interval_text(row):>15}"
-        lines.append(line + (f"  {_percent(row['wt_pct']):>7}" if weighed else ""))
+        line += f"  {_percent(row['wt_pct']):>7}" if weighed else ""
+        lines.append(line + (f"  {_percent(row['adjusted_pct']):>10}" if adjusted else ""))
     return "\n".join(lines)
 
 

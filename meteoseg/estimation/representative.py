@@ -1,0 +1,112 @@
+"""How representative the mapped area is: relative errors, numbers of objects, the area that 10 % would need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meteoseg.estimation.blocks import SamplingError
+
+COLUMNS = (
+    "layer", "name", "value", "unit", "relative_error_pct", "n_blocks", "correlation_um", "n_objects",
+    "count_error_pct", "mapped_mm2", "mm2_for_10_pct", "statement",
+)  # fmt: skip
+INCLUSION = "inclusion"
+#: Relative error (%) that an abundance should have.
+GOOD_PCT, ROUGH_PCT = 10.0, 30.0
+#: Under this area (mm2) the abundance of refractory inclusions is weak (Hezel et al. 2008, Meteorit. Planet. Sci. 43).
+INCLUSION_MM2 = 1000.0
+#: 95 % upper limit of a Poisson mean where nothing was found: -ln 0.05.
+_NONE_FOUND = 3.0
+
+
+def mode_rows(
+    layer: str,
+    names: Sequence[str],
+    sampling: SamplingError,
+    *,
+    cell_um: float,
+    mapped_mm2: float,
+    object_areas: Mapping[str, NDArray[np.int64]],
+) -> pd.DataFrame:
+    """Return a row for the abundance of each class of a layer.
+
+    The relative error is the standard error of the blocks over the share. Where objects were counted it is at least
+    that of objects strewn independently, ``sqrt(sum a^2) / sum a`` for objects of areas a (compound Poisson). It falls
+    with the root of the area: the area for 10 % is ``mapped * (error / 10 %)^2``.
+
+    Parameters
+    ----------
+    names, sampling : classes and their sampling error.
+    cell_um : side of a cell. mapped_mm2 : solid area.
+    object_areas : areas (px) of the connected objects of those classes whose objects were counted.
+    """
+    rows: list[tuple[object, ...]] = []
+    for index, name in enumerate(names):
+        share = float(sampling.share[index])
+        relative = 100 * float(sampling.error[index]) / share if share > 0 else math.nan
+        n_objects, count_error = math.nan, math.nan
+        if name in object_areas and len(object_areas[name]):
+            areas = object_areas[name].astype(float)
+            n_objects, count_error = float(len(areas)), 100 / math.sqrt(len(areas))
+            strewn = 100 * float(np.sqrt((areas**2).sum()) / areas.sum())
+            relative = max(strewn, relative) if not math.isnan(relative) else strewn
+        rows.append((
+            layer, name, 100 * share, "area %", relative, int(sampling.n_blocks[index]),
+            cell_um * float(sampling.correlation_cells[index]), n_objects, count_error, mapped_mm2,
+            _area_for_10(mapped_mm2, relative), statement(name, relative, mapped_mm2),
+        ))  # fmt: skip
+    for name in set(object_areas) - {name for name in names if len(object_areas.get(name, ()))}:
+        rows.append(none_found(layer, name, mapped_mm2))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def none_found(layer: str, name: str, mapped_mm2: float) -> tuple[object, ...]:
+    """Return the row of a class of which no object was found."""
+    text = f"none found: fewer than {_NONE_FOUND:g} in {mapped_mm2:.3g} mm2 of the rock (95 %)"
+    nan = math.nan
+    return (layer, name, 0.0, "area %", nan, 0, nan, 0.0, nan, mapped_mm2, nan, text)
+
+
+def diameter_row(diameters_um: NDArray[np.floating], mapped_mm2: float) -> pd.DataFrame:
+    """Return the row of the mean chondrule diameter, from those of intact, uncut chondrules (N,)."""
+    n = len(diameters_um)
+    mean = float(np.mean(diameters_um)) if n else math.nan
+    relative = 100 * float(np.std(diameters_um, ddof=1)) / mean / math.sqrt(n) if n > 1 else math.nan
+    nan = math.nan
+    row = ("chondrules", "mean diameter", mean, "um", relative, 0, nan, float(n), 100 / math.sqrt(n) if n else nan,
+           mapped_mm2, _area_for_10(mapped_mm2, relative), statement("", relative, mapped_mm2))  # fmt: skip
+    return pd.DataFrame([row], columns=list(COLUMNS))
+
+
+def _area_for_10(mapped_mm2: float, relative_pct: float) -> float:
+    return mapped_mm2 * (relative_pct / GOOD_PCT) ** 2
+
+
+def statement(name: str, relative_pct: float, mapped_mm2: float) -> str:
+    """Say how good a quantity is.
+
+    Examples
+    --------
+    >>> statement("matrix", 14.0, 20.0)
+    'rough: about 39 mm2 would give 10 %'
+    >>> statement("inclusion", 8.0, 200.0)
+    'weak: inclusions need about 1000 mm2'
+    """
+    if name == INCLUSION and mapped_mm2 < INCLUSION_MM2:
+        needed = max(INCLUSION_MM2, _area_for_10(mapped_mm2, relative_pct)) if relative_pct == relative_pct else 1000.0
+        return (
+            f"weak: inclusions need about {needed:.2g} mm2"
+            if needed >= 1e4
+            else f"weak: inclusions need about {needed:.0f} mm2"
+        )
+    if math.isnan(relative_pct):
+        return "not known: too few blocks"
+    if relative_pct <= GOOD_PCT:
+        return "representative to 10 %"
+    word = "rough" if relative_pct <= ROUGH_PCT else "weak"
+    return f"{word}: about {_area_for_10(mapped_mm2, relative_pct):.2g} mm2 would give 10 %"

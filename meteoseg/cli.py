@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from meteoseg._version import __version__
+from meteoseg.commands.register import register
 from meteoseg.console import CommandGroup
 from meteoseg.errors import InputError
 from meteoseg.options import (
@@ -43,6 +44,9 @@ def main() -> None:
       meteoseg inspect maps/                          what is recognised in your folder
       meteoseg segment maps/ -o results --pixel-size 1.0
     """
+
+
+main.add_command(register)
 
 
 @main.command()

@@ -19,14 +19,14 @@ LEVELS = {
     for level, names in {
         0: "_version errors diskspace memory legend legendedit section grid elements syntax expressions sampling "
         "mineraldata",
-        1: "io register channels simulate minerals tiles resample instances labelling objects "
+        1: "io registration channels simulate minerals tiles resample instances labelling objects "
         "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
         "evaluate fetch labelimages reopening channelmeans footprint",
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
         4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch drawnscores "
         "finetuning clustering",
-        5: "console options cli __main__",
+        5: "console options commands cli __main__",
     }.items()
     for name in names.split()
 }
@@ -34,6 +34,7 @@ LEVELS = {
 #: Imports between modules of one level, each along the flow: who -> from whom.
 FLOW = {
     "channels": {"output"},
+    "registration": {"io", "resample", "output", "provenance"},
     "labelling": {"instances", "resample", "objects"},
     "classify": {"objects"},
     "report": {"objects", "minerals"},
@@ -61,7 +62,8 @@ FLOW = {
     "batch": {"pipeline", "workers"},
     "drawnscores": {"segmenting"},
     "finetuning": {"drawnscores"},
-    "cli": {"console", "options"},
+    "commands": {"console", "options"},
+    "cli": {"console", "options", "commands"},
     "__main__": {"cli"},
 }
 #: Level 0 is ordered by itself: each may import those before it.

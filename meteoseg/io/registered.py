@@ -1,4 +1,4 @@
-"""How the transform of a registered image stands in section.toml and in run.json, and the table of its displacements."""
+"""How the transform of a registered image stands in section.toml and in run.json; its table of displacements."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ def _grid(entry: Any, listed_in: Path) -> DisplacementGrid | None:
     if not isinstance(entry, Mapping):
         raise InputError(f"{listed_in}: grid of register must be the name of a CSV table: {_REMEDY}.")
     sizes = tuple(len(entry.get(key, ())) for key in ("rows", "cols"))
-    rows, cols = (
-        _numbers(entry, key, (size,), listed_in) for key, size in zip(("rows", "cols"), sizes, strict=True)
-    )
+    rows, cols = (_numbers(entry, key, (size,), listed_in) for key, size in zip(("rows", "cols"), sizes, strict=True))
     return DisplacementGrid(rows, cols, _numbers(entry, "shift_px", (*sizes, 2), listed_in))
 
 

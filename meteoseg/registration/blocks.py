@@ -27,8 +27,10 @@ _MIN_KNOWN = 0.6
 
 @dataclass(frozen=True)
 class Blocks:
-    """Where blocks were found: `centres` (N, 2) on the grid of the maps, `shifts` (N, 2) from where the transform puts
-    them, in map pixels, and `scores` (N,), their correlation there. Blocks without any contrast are left out.
+    """Where blocks were found; those without any contrast are left out.
+
+    `centres` (N, 2) lie on the grid of the maps, `shifts` (N, 2) count in its pixels from where the transform puts
+    them, `scores` (N,) are their correlations there.
     """
 
     centres: Points
@@ -63,7 +65,7 @@ def block_windows(shape: tuple[int, int], *, side: int, most_per_axis: int = 12)
 def match_blocks(
     reference: ReadReference, image: Plane, transform: Transform, windows: Sequence[Window], *, radius: int
 ) -> Blocks:
-    """Seek each window of the predicted image in the image, up to `radius` map pixels from where `transform` puts it."""
+    """Seek windows of the predicted image in the image, up to `radius` map pixels from where `transform` puts them."""
     centres, shifts, scores = [], [], []
     for window in windows:
         outer = Window(window.row - radius, window.col - radius, window.height + 2 * radius, window.width + 2 * radius)
@@ -81,7 +83,7 @@ def _match(template: FloatArray, image: FloatArray) -> tuple[Points, float] | No
     if known.mean() < _MIN_KNOWN or template.std() <= 1e-6 or not image[known].std() > 1e-6:
         return None
     filled = np.where(known, image, image[known].mean()).astype(np.float64)
-    surface = match_template(filled, template.astype(np.float64))
+    surface: Points = match_template(filled, template.astype(np.float64))  # type: ignore[no-untyped-call]
     at = np.unravel_index(int(surface.argmax()), surface.shape)
     if surface[at] <= 0:
         return None
@@ -188,8 +190,8 @@ def _solve(
     if rank < design.shape[1]:
         return None
     if affine:
-        return solution[:2], solution[2:].reshape(2, 2)
-    return solution[:2], np.array([[solution[2], -solution[3]], [solution[3], solution[2]]])
+        return np.asarray(solution[:2], np.float64), np.asarray(solution[2:].reshape(2, 2), np.float64)
+    return np.asarray(solution[:2], np.float64), np.array([[solution[2], -solution[3]], [solution[3], solution[2]]])
 
 
 def _design(points: Points, affine: bool) -> Points:

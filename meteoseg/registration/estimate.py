@@ -25,6 +25,8 @@ _FULL_PASSES = ((12, 4.0), (6, 2.5))
 #: Search radius and tolerance (px) of the check.
 CHECK_RADIUS_PX, CHECK_TOLERANCE_PX = 12, 2.5
 _LOCAL_PASSES = 2
+#: Places of the search with less than this share of the best score are not looked at closely.
+_UNLIKELY = 0.3
 _MEASURED_SHARE = 0.6
 
 
@@ -66,8 +68,9 @@ def estimate(section: Section, names: tuple[str, ...], image: Plane, level: Leve
     coarse = level.reduced()
     places = search(coarse.maps, coarse.image)
     ratio = 1.0 if len(places) < 2 else places[0].score / max(places[1].score, 1e-9)
-    tried = [_at_level(level, names, level.own(coarse.full(place.transform)), ratio) for place in places]
-    tried = [found for found in tried if found is not None]
+    likely = [place for place in places if place.score > _UNLIKELY * places[0].score]
+    starts = (level.own(coarse.full(place.transform)) for place in likely)
+    tried = [found for start in starts if (found := _at_level(level, names, start, ratio)) is not None]
     if not tried:
         return Estimate(_first(level, coarse, places), Blocks.none(), None, None, ratio)
     best = max(tried, key=lambda found: found.n_agree)
@@ -89,7 +92,7 @@ def _windows(shape: tuple[int, int], *, most_per_axis: int = 10) -> list[Window]
 
 def _measured(level: Level, windows: Sequence[Window], to_level: Transform) -> list[Window]:
     """Leave out windows that were mostly not measured."""
-    known = np.isfinite(level.maps).all(axis=0)
+    known = np.asarray(np.isfinite(level.maps).all(axis=0))
     kept = []
     for window in windows:
         corners = np.array([[window.row, window.col], [window.row_end, window.col_end]], np.float64)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
-from meteoseg.io.warped import Transform, WarpedPlane
+from meteoseg.io.warped import DisplacementGrid, Transform, WarpedPlane
 from meteoseg.registration.reference import Predictor, area_means, reduced_maps
 from meteoseg.resample import Regrid
 from meteoseg.section import ArrayPlane, Plane, Section
@@ -54,7 +54,12 @@ class Level:
 
     def own(self, transform: Transform) -> Transform:
         """Turn a transform from the section to the image into one between the grids of the level."""
-        return self.to_image.inverse().after(transform).after(self.to_maps)
+        linear = self.to_image.inverse().after(transform).after(self.to_maps)
+        if transform.grid is None:
+            return linear
+        grid, step, start = transform.grid, np.diag(self.to_maps.matrix), self.to_maps.offset
+        rows, cols = (grid.rows - start[0]) / step[0], (grid.cols - start[1]) / step[1]
+        return replace(linear, grid=DisplacementGrid(rows, cols, grid.shift_px / step))
 
     def registered(self, transform: Transform) -> FloatArray:
         """Return the image (h, w) on the maps through a transform between the grids of the level."""

@@ -20,7 +20,7 @@ Points = NDArray[np.float64]
 SMOOTHING_PX = 0.7
 _BINS = 64
 _RIDGE = 1e-3
-_FIT_PX = 200_000
+_FIT_PX = 60_000
 _BAND_PX = 250_000
 
 
@@ -38,7 +38,9 @@ def element_names(section: Section, channel: str) -> tuple[str, ...]:
     """
     names = tuple(name for name in section.channel_names if name not in (BSE, channel))
     if not names:
-        raise InputError(f"Section '{section.name}' has no element map to which {channel} could be registered: add one.")
+        raise InputError(
+            f"Section '{section.name}' has no element map to which {channel} could be registered: add one."
+        )
     return names
 
 
@@ -75,7 +77,7 @@ def _band_means(read: Read, grid: Regrid, band: Window) -> FloatArray:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Predicts the image from element maps: a weighted sum of their square roots, then the mean grey level of such sums.
+    """Predicts the image from element maps: a weighted sum of their square roots, then its mean grey level.
 
     The second step bends the sum as the contrast of the image does, clipping to black and white included.
 

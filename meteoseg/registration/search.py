@@ -1,4 +1,4 @@
-"""Where an image of another contrast fits: the multiple correlation with all maps, over rotations, scales and shifts."""
+"""Where an image of another contrast fits: its multiple correlation with all maps, for all turns and shifts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def search(maps: FloatArray, image: FloatArray, *, n_best: int = 3) -> list[Fit]
     for turn in turns():
         moved, known, centre = _turned(image, turn)
         score, r2 = _scores(spectra, inside_spectrum, moved, known, size, least)
-        found += _peaks(score, r2, turn, centre, maps.shape[1:], image.shape, size)
+        found += _peaks(score, r2, turn, centre, image.shape, size)
     return _distinct(sorted(found, key=lambda fit: -fit.score), maps.shape[1:], n_best)
 
 
@@ -132,7 +132,6 @@ def _peaks(
     r2: FloatArray,
     turn: Points,
     centre: Points,
-    map_shape: tuple[int, ...],
     image_shape: tuple[int, ...],
     size: list[int],
 ) -> list[Fit]:
@@ -144,7 +143,7 @@ def _peaks(
         if score[tuple(at)] <= 0:
             break
         shift = np.where(at >= np.array(image_shape), at - np.array(size), at)
-        # Map position p shows the turned image at p + shift, which is the image at turn @ (p + shift - centre) + centre.
+        # Map position p shows the turned image at p + shift: the image at turn @ (p + shift - centre) + centre.
         transform = Transform(turn, turn @ (shift - centre) + centre)
         fits.append(Fit(transform, float(r2[tuple(at)]), float(score[tuple(at)])))
         near = [np.arange(place - _PEAK_DISTANCE_PX, place + _PEAK_DISTANCE_PX + 1) % length

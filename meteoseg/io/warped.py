@@ -96,11 +96,12 @@ class Transform:
         >>> half.after(half.inverse()).apply(np.array([[3.0, 4.0]])).tolist()
         [[3.0, 4.0]]
         """
-        return Transform(self.matrix @ first.matrix, self.matrix @ first.offset + self.offset)
+        offset = np.asarray(self.matrix @ first.offset + self.offset, np.float64)
+        return Transform(np.asarray(self.matrix @ first.matrix, np.float64), offset)
 
     def inverse(self) -> Transform:
         """Return the way back, from image to map positions, without local displacements."""
-        back = np.linalg.inv(self.matrix)
+        back = np.asarray(np.linalg.inv(self.matrix), np.float64)
         return Transform(back, -back @ self.offset)
 
     def without_grid(self) -> Transform:
@@ -112,7 +113,8 @@ class Transform:
         positions = np.stack(np.meshgrid(rows, cols, indexing="ij"))
         if self.grid is not None:
             positions += self.grid.at(rows, cols)
-        return np.einsum("ij,jhw->ihw", self.matrix, positions) + self.offset[:, None, None]
+        moved = np.einsum("ij,jhw->ihw", self.matrix, positions)
+        return np.asarray(moved + self.offset[:, None, None], np.float64)
 
     @property
     def samples_per_px(self) -> tuple[int, int]:
@@ -167,12 +169,12 @@ class WarpedPlane:
         )
         samples = self._sample(at).reshape(tile.height, per_row, tile.width, per_col)
         if per_row * per_col == 1:
-            return samples[:, 0, :, 0].astype(np.float32)
+            return np.asarray(samples[:, 0, :, 0], np.float32)
         known = np.isfinite(samples)
         count = known.sum(axis=(1, 3))
         total = np.where(known, samples, 0).sum(axis=(1, 3))
         mean = np.divide(total, count, out=np.full(tile.shape, np.nan), where=2 * count >= per_row * per_col)
-        return mean.astype(np.float32)
+        return np.asarray(mean, np.float32)
 
     def _sample(self, at: Points) -> Points:
         """Return bilinear values (H, W) at image positions (2, H, W); NaN outside, and beside NaN of the image."""

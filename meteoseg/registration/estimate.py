@@ -14,7 +14,7 @@ from meteoseg.registration.blocks import Blocks, Field, ReadReference, block_win
 from meteoseg.registration.distortion import fit_grid
 from meteoseg.registration.levels import Level
 from meteoseg.registration.reference import Predictor
-from meteoseg.registration.search import Fit, search
+from meteoseg.registration.search import search
 from meteoseg.section import ArrayPlane, Plane, Section
 
 Points = NDArray[np.float64]
@@ -70,19 +70,15 @@ def estimate(section: Section, names: tuple[str, ...], image: Plane, level: Leve
     ratio = 1.0 if len(places) < 2 else places[0].score / max(places[1].score, 1e-9)
     likely = [place for place in places if place.score > _UNLIKELY * places[0].score]
     starts = (level.own(coarse.full(place.transform)) for place in likely)
-    tried = [found for start in starts if (found := _at_level(level, names, start, ratio)) is not None]
+    tried = [_at_level(level, names, start, ratio) for start in starts]
     if not tried:
-        return Estimate(_first(level, coarse, places), Blocks.none(), None, None, ratio)
+        return Estimate(level.full(Transform.scaling((1.0, 1.0))), Blocks.none(), None, None, ratio)
     best = max(tried, key=lambda found: found.n_agree)
-    if best.predictor is None:
+    if best.field is None or best.predictor is None:
         return best
     windows = _measured(level, _windows(section.shape), level.to_maps.inverse())
     scale = Scale(lambda window: best.predictor.read(section, window), image, windows)  # type: ignore[union-attr]
     return _at_full(scale, best, level, section.shape, local=local)
-
-
-def _first(level: Level, coarse: Level, places: list[Fit]) -> Transform:
-    return coarse.full(places[0].transform) if places else level.full(Transform.scaling((1.0, 1.0)))
 
 
 def _windows(shape: tuple[int, int], *, most_per_axis: int = 10) -> list[Window]:
@@ -103,18 +99,19 @@ def _measured(level: Level, windows: Sequence[Window], to_level: Transform) -> l
     return kept
 
 
-def _at_level(level: Level, names: tuple[str, ...], start: Transform, ratio: float) -> Estimate | None:
+def _at_level(level: Level, names: tuple[str, ...], start: Transform, ratio: float) -> Estimate:
     """Improve a place by blocks of the level; the prediction is fitted again after each pass."""
     windows = _measured(level, _windows(level.shape), Transform.scaling((1.0, 1.0)))
     transform, predictor = start, level.predictor(names, start)
+    field, blocks = None, Blocks.none()
     for radius, tolerance in _PASSES:
         if predictor is None:
-            return None
+            return Estimate(level.full(transform), Blocks.none(), None, None, ratio)
         predicted = predictor.predict(level.maps)
         scale = Scale(lambda window, image=predicted: image[window.slices], ArrayPlane(level.image), windows)  # type: ignore[misc]
         moved, field, blocks = _improved(scale, transform, radius, tolerance)
         if field is None:
-            return None
+            break
         transform, predictor = moved, level.predictor(names, moved)
     return Estimate(level.full(transform), blocks, field, predictor, ratio)
 

@@ -26,7 +26,7 @@ _BAND_PX = 250_000
 
 def stabilised(values: FloatArray) -> FloatArray:
     """Return maps (C, H, W) whose noise depends little on the intensity: square roots (Anscombe, 1948); NaN as 0."""
-    return np.sqrt(np.clip(np.nan_to_num(values), 0, None) + np.float32(0.375))
+    return np.asarray(np.sqrt(np.clip(np.nan_to_num(values), 0, None) + np.float32(0.375)), np.float32)
 
 
 def element_names(section: Section, channel: str) -> tuple[str, ...]:

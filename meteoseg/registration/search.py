@@ -83,7 +83,7 @@ def band_passed(values: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
 def _whitened(maps: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return uncorrelated components (K, h, w) of unit variance of the band-passed maps, and where they are known."""
     passed = np.stack([band_passed(plane)[0] for plane in maps])
-    inside = np.isfinite(maps).all(axis=0)
+    inside = np.asarray(np.isfinite(maps).all(axis=0))
     values = passed[:, inside].astype(np.float64)
     scale = values.std(axis=1)
     used = scale > 1e-6

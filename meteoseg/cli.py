@@ -175,8 +175,7 @@ def composite(section: Path, preset: str, out: Path, **given: Any) -> None:
     from meteoseg.channels import composite as paint
     from meteoseg.channels import parse_assignment, save_png
 
-    colors = parse_assignment(preset) if "=" in preset else preset
-    rgb = paint(open_given(section, given), colors)
+    rgb = paint(open_given(section, given), parse_assignment(preset) if "=" in preset else preset)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_png(rgb, out)
     click.echo(f"wrote {out} ({rgb.shape[0]} x {rgb.shape[1]} px, rows x cols)", err=True)
@@ -392,8 +391,7 @@ def simulate(size: str, out: Path, pixel_size: float, **given: Any) -> None:
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not empty: give another folder with -o.")
-    group = given.pop("group")
-    simulated = simulate_section(group, size_mm=size_mm(size), pixel_size_um=pixel_size, **given)
+    simulated = simulate_section(given.pop("group"), size_mm=size_mm(size), pixel_size_um=pixel_size, **given)
     write_example(simulated, out)
     click.echo(f"wrote {out}", err=True)
 

@@ -179,8 +179,9 @@ def _pixel_sizes(
     shape = source.plane.shape
     if shape != section.shape:
         raise PixelSizeError(
-            f"Pixel size of {source.path.name} ({shape[0]} x {shape[1]} px, "
-            f"maps {section.shape[0]} x {section.shape[1]} px) is unknown: give it in micrometres with --image-pixel-size UM (or pixel_size_um=... in Python)."
+            f"Pixel size of {source.path.name} is unknown, and it is {shape[0]} x {shape[1]} px where the maps are "
+            f"{section.shape[0]} x {section.shape[1]} px: give it in micrometres with --image-pixel-size UM (or "
+            "pixel_size_um=... in Python)."
         )
     size = section.pixel_size_um or (1.0, 1.0)
     return size, size, (f"{source.path.name} states no pixel size; that of the maps, which are as large, was taken",)

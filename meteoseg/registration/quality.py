@@ -134,7 +134,7 @@ def chance_log10(n_agree: int, n_blocks: int) -> float:
     Examples
     --------
     >>> chance_log10(3, 30), round(chance_log10(10, 30), 1)
-    (0.0, -5.2)
+    (0.0, -4.8)
     """
     share = np.pi * CHECK_TOLERANCE_PX**2 / (2 * CHECK_RADIUS_PX + 1) ** 2
     free = n_agree - 3

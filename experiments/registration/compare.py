@@ -62,28 +62,33 @@ def _whole(shape):
 METHODS = {"phase correlation": phase_correlation, "mutual information": mutual_information}
 
 
+def chm1(folder: Path) -> None:
+    """Print where each method puts the BSE image of a folder of maps."""
+    section = open_section(folder, use_mask=False, without=["BSE"])
+    image = read_maps(next(folder.glob("*BSE*.tif")))[0].plane.read(section.window)
+    iron = np.sqrt(section.read(["Fe"])[0])
+    middle = (np.array(iron.shape, float)[None] - 1) / 2
+    for name, method in METHODS.items():
+        found = method(iron, image, Transform.scaling((1.0, 1.0)))
+        print(name, (found.apply(middle) - middle).round(2).tolist(), found.matrix.round(4).tolist(), flush=True)
+
+
 def main() -> None:
-    rows = []
-    for seed in range(int(sys.argv[1])):
-        pair = draw_pair(seed)
-        iron = np.sqrt(pair.section.read(["Fe"])[0])
-        for name, method in METHODS.items():
-            start = time.perf_counter()
-            found = method(iron, pair.image, Transform.scaling((MAP_UM / pair.image_um,) * 2))
-            rows.append({"method": name, "seed": seed, "error_px": round(error_px(found, pair), 3),
-                         "seconds": round(time.perf_counter() - start, 1)})  # fmt: skip
     for folder in sys.argv[2:]:
-        section = open_section(folder, use_mask=False, without=["BSE"])
-        image = read_maps(next(Path(folder).glob("*BSE*.tif")))[0].plane.read(section.window)
-        iron = np.sqrt(section.read(["Fe"])[0])
-        middle = (np.array(iron.shape, float)[None] - 1) / 2
-        for name, method in METHODS.items():
-            found = method(iron, image, Transform.scaling((1.0, 1.0)))
-            print(Path(folder).name, name, (found.apply(middle) - middle).round(2), found.matrix.round(4).tolist())
+        chm1(Path(folder))
     with (HERE / "compare.csv").open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, rows[0])
+        writer = csv.DictWriter(handle, ("method", "seed", "error_px", "seconds"))
         writer.writeheader()
-        writer.writerows(rows)
+        for seed in range(int(sys.argv[1])):
+            pair = draw_pair(seed)
+            iron = np.sqrt(pair.section.read(["Fe"])[0])
+            for name, method in METHODS.items():
+                start = time.process_time()
+                found = method(iron, pair.image, Transform.scaling((MAP_UM / pair.image_um,) * 2))
+                seconds = round(time.process_time() - start, 1)
+                error = round(error_px(found, pair), 3)
+                writer.writerow({"method": name, "seed": seed, "error_px": error, "seconds": seconds})
+                handle.flush()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ def main(folder: Path, out: Path) -> None:
         "phase correlation, Fe (scikit-image)": column("compare.csv", "error_px", method="phase correlation"),
     }
     for name, errors in series.items():
-        axes[0].step(np.sort(errors), (np.arange(len(errors)) + 1) / len(errors), where="post", label=name)
+        share = (np.arange(len(errors)) + 1) / len(errors)
+        axes[0].plot(np.sort(errors), share, "." if len(errors) > 9 else "D", label=f"{name}, {len(errors)} pairs")
     axes[0].axvline(0.25, color="grey", lw=0.8, ls=":")
     axes[0].set(xscale="log", xlabel="mean error over the maps (map pixels)", ylabel="share of pairs", ylim=(0, 1.02))
     axes[0].legend(fontsize=8, loc="lower right")

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from meteoseg.io import open_section as open_section
     from meteoseg.pipeline import Result as Result
     from meteoseg.pipeline import segment as segment
+    from meteoseg.registration.registering import Registration as Registration
+    from meteoseg.registration.registering import register as register
     from meteoseg.section import Section as Section
     from meteoseg.section import Stack as Stack
 
@@ -46,6 +48,7 @@ _LAZY: dict[str, tuple[str, str]] = {
     "ClusterOptions": ("meteoseg.clustering", "ClusterOptions"),
     "ClusterResult": ("meteoseg.clustering", "ClusterResult"),
     "FineTuneOptions": ("meteoseg.finetuning", "FineTuneOptions"),
+    "Registration": ("meteoseg.registration.registering", "Registration"),
     "Result": ("meteoseg.pipeline", "Result"),
     "Section": ("meteoseg.section", "Section"),
     "Stack": ("meteoseg.section", "Stack"),
@@ -54,6 +57,7 @@ _LAZY: dict[str, tuple[str, str]] = {
     "finetune": ("meteoseg.finetuning", "finetune"),
     "open_section": ("meteoseg.io", "open_section"),
     "patches": ("meteoseg.patches", ""),
+    "register": ("meteoseg.registration.registering", "register"),
     "segment": ("meteoseg.pipeline", "segment"),
     "train": ("meteoseg.train", ""),
 }
@@ -69,6 +73,7 @@ __all__ = [
     "MeteosegError",
     "OutputExistsError",
     "PixelSizeError",
+    "Registration",
     "Result",
     "Section",
     "ShapeMismatchError",
@@ -80,6 +85,7 @@ __all__ = [
     "finetune",
     "open_section",
     "patches",
+    "register",
     "segment",
     "train",
 ]

@@ -13,6 +13,7 @@ import click
 
 from meteoseg._version import __version__
 from meteoseg.checkpoints.command import checkpoints
+from meteoseg.commands.register import register
 from meteoseg.console import CommandGroup
 from meteoseg.errors import InputError
 from meteoseg.options import (
@@ -44,6 +45,9 @@ def main() -> None:
       meteoseg inspect maps/                          what is recognised in your folder
       meteoseg segment maps/ -o results --pixel-size 1.0
     """
+
+
+main.add_command(register)
 
 
 @main.command()
@@ -171,8 +175,7 @@ def composite(section: Path, preset: str, out: Path, **given: Any) -> None:
     from meteoseg.channels import composite as paint
     from meteoseg.channels import parse_assignment, save_png
 
-    colors = parse_assignment(preset) if "=" in preset else preset
-    rgb = paint(open_given(section, given), colors)
+    rgb = paint(open_given(section, given), parse_assignment(preset) if "=" in preset else preset)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_png(rgb, out)
     click.echo(f"wrote {out} ({rgb.shape[0]} x {rgb.shape[1]} px, rows x cols)", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,8 +38,8 @@ def section_options(command: F) -> F:
     )
 
 
-def open_given(path: Path, given: dict[str, Any], *, name: str | None = None) -> Section:
-    """Open SECTION as the options of `section_options` say."""
+def open_given(path: Path, given: dict[str, Any], *, name: str | None = None, without: Collection[str] = ()) -> Section:
+    """Open SECTION as the options of `section_options` say, but for the channels `without`."""
     from meteoseg.io import open_section
 
     size, error = given["pixel_size"], given["pixel_size_error"]
@@ -53,6 +53,7 @@ def open_given(path: Path, given: dict[str, Any], *, name: str | None = None) ->
         name=name,
         crop_to_common=given["crop_to_common"],
         use_mask=not given["no_mask"],
+        without=without,
     )
 
 

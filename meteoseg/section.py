@@ -143,7 +143,8 @@ class Section:
             listed = ", ".join(f"{name} {rows} x {cols}" for name, (rows, cols) in shapes.items())
             raise ShapeMismatchError(
                 f"Maps of '{self.name}' differ in size (rows x cols): {listed}. "
-                "Export them on one grid, or use --crop-to-common to keep the common top-left part."
+                "Export them on one grid, bring the one that differs onto it with meteoseg register, "
+                "or use --crop-to-common to keep the common top-left part."
             )
         if self.mask is not None and self.mask.shape != self.shape:
             raise ShapeMismatchError(

@@ -18,7 +18,7 @@ CONTRACT = {
 }  # fmt: skip
 COMMANDS = (
     "inspect", "segment", "batch", "composite", "calibrate", "train", "finetune", "modes", "evaluate", "simulate",
-    "classify", "fetch", "demo",
+    "classify", "fetch", "demo", "register",
 )  # fmt: skip
 
 

@@ -19,14 +19,14 @@ LEVELS = {
     for level, names in {
         0: "_version errors diskspace memory legend legendedit section grid elements syntax expressions sampling "
         "mineraldata",
-        1: "io register channels simulate minerals tiles resample instances labelling objects stereology estimation "
+        1: "io registration channels simulate minerals tiles resample instances labelling objects stereology estimation "
         "labelcounts modes metrics scores certainty classify clusters report output provenance measure labeltables "
         "evaluate fetch labelimages reopening channelmeans footprint chondrules",
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
         4: "classifying segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch "
         "drawnscores finetuning clustering checkpoints meteorites",
-        5: "console options cli __main__",
+        5: "console options commands cli __main__",
     }.items()
     for name in names.split()
 }
@@ -34,6 +34,7 @@ LEVELS = {
 #: Imports between modules of one level, each along the flow: who -> from whom.
 FLOW = {
     "channels": {"output"},
+    "registration": {"io", "resample", "output", "provenance"},
     "labelling": {"instances", "resample", "objects"},
     "objects": {"stereology"},
     "classify": {"objects"},
@@ -66,7 +67,8 @@ FLOW = {
     "batch": {"pipeline", "workers", "meteorites"},
     "drawnscores": {"segmenting"},
     "finetuning": {"drawnscores"},
-    "cli": {"console", "options"},
+    "commands": {"console", "options"},
+    "cli": {"console", "options", "commands"},
     "__main__": {"cli"},
 }
 #: Level 0 is ordered by itself: each may import those before it.

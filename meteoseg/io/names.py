@@ -83,6 +83,8 @@ _NO_CHANNEL = frozenset(
         "phases",
         "components",
         "chondrules",
+        "checkerboard",
+        "displacement",
     }
 )
 

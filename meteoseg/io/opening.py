@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,6 +50,7 @@ def open_section(
     name: str | None = None,
     crop_to_common: bool = False,
     use_mask: bool = True,
+    without: Collection[str] = (),
 ) -> Section:
     """Open the maps of a section without reading their pixels (text and JPEG/PNG files are decoded once).
 
@@ -62,6 +63,7 @@ def open_section(
     name : name of the section; else that of section.toml, the folder or the file.
     crop_to_common : keep the common top-left part of maps and mask that differ in size.
     use_mask : False ignores the section mask.
+    without : channels that are left out, whatever their files look like.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def open_section(
     """
     path = Path(path)
     given = {check_channel_name(key): Path(value) for key, value in (channels or {}).items()}
-    opened = _open(path, given)
+    opened = _open(path, given, without)
     overrides = [(key, *_given_channel(key, file)) for key, file in given.items()]
     merged = dict(opened.found.channels) | {key: channel for key, channel, _ in overrides}
     sources = (*opened.found.sources, *(source for _, _, source in overrides))
@@ -94,12 +96,12 @@ def open_section(
     )
 
 
-def _open(path: Path, given: Mapping[str, Path]) -> _Opened:
+def _open(path: Path, given: Mapping[str, Path], without: Collection[str]) -> _Opened:
     if not path.exists():
         raise InputError(f"{path} does not exist: give a folder of maps, one map file or a section.toml.")
     toml = path / TOML_NAME if path.is_dir() else path
     if toml.suffix.lower() == ".toml" and toml.is_file():
-        described = read_section_toml(toml)
+        described = read_section_toml(toml, without)
         return _Opened(
             described.found,
             described.name or toml.resolve().parent.name,
@@ -109,8 +111,8 @@ def _open(path: Path, given: Mapping[str, Path]) -> _Opened:
         )
     if path.is_dir():
         taken = {file.resolve() for file in given.values()}
-        return _Opened(scan_folder(path, given, taken), path.resolve().name)
-    return _Opened(scan_file(path, given), stem_of(path))
+        return _Opened(scan_folder(path, {*given, *without}, taken), path.resolve().name)
+    return _Opened(scan_file(path, {*given, *without}), stem_of(path))
 
 
 def _given_channel(name: str, file: Path) -> tuple[Channel, MapSource]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from meteoseg.errors import InputError, PixelSizeError, UnknownNameError
 from meteoseg.io.folder import Candidate, Found, channel_of
 from meteoseg.io.formats import read_maps
 from meteoseg.io.names import OXIDES, Recognition, check_channel_name
+from meteoseg.io.registered import entry_of, warped, write_displacements
 from meteoseg.io.source import MapSource, OxidePlane, PixelSize
 from meteoseg.io.tiffplane import TiffPlane
+from meteoseg.io.warped import WarpedPlane
 from meteoseg.section import UNITS, Channel, Plane, PlaneView, Section
 
 _KEYS = ("name", "pixel_size_um", "pixel_size_error_pct", "mask", "channels")
-_CHANNEL_KEYS = ("file", "page", "unit", "oxide")
+_CHANNEL_KEYS = ("file", "page", "unit", "oxide", "register")
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class SectionFile:
     pixel_size_error_pct: float | None
 
 
-def read_section_toml(path: Path) -> SectionFile:
-    """Read a section.toml; file names are relative to it.
+def read_section_toml(path: Path, without: Collection[str] = ()) -> SectionFile:
+    """Read a section.toml; file names are relative to it, and the channels `without` are left out.
 
     Raises
     ------
@@ -48,10 +50,10 @@ def read_section_toml(path: Path) -> SectionFile:
             raise InputError(f"{path}: {key} must be a text in quotes, got {value!r}.")
     if not isinstance(table, dict) or not table:
         raise InputError(f'{path} names no channels: add a table [channels] with lines such as Fe = "Fe.tif".')
-    made = {check_channel_name(key): _channel(key, value, path) for key, value in table.items()}
+    made = {check_channel_name(key): _channel(key, value, path) for key, value in table.items() if key not in without}
     found = Found(
         {key: channel for key, (channel, _) in made.items()},
-        tuple(source for _, source in made.values()),
+        tuple(source for channel, source in made.values() if not isinstance(channel.plane, WarpedPlane)),
         (path.parent / mask,) if mask is not None else (),
     )
     return SectionFile(found, name, _pixel_size(data, path), _number(data, "pixel_size_error_pct", path))
@@ -85,6 +87,7 @@ def write_section_toml(section: Section, path: str | Path) -> None:
         lines.append(f"mask = {_relative(section.mask_paths[0], path)}")
     lines += ["", "[channels]"]
     lines += [f"{channel.name} = {_channel_line(channel, path)}" for channel in section.channels.values()]
+    _write_grids(section, path)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -116,6 +119,9 @@ def _channel(name: str, value: Any, path: Path) -> tuple[Channel, MapSource]:
     channel = channel_of(Candidate(source, found), unit)
     if oxide is not None:
         channel = Channel(name, OxidePlane(source.plane, oxide), "wt%", source.path, f"{oxide} named in {path.name}")
+    if "register" in entry:
+        plane = warped(channel.plane, entry["register"], path)
+        channel = replace(channel, plane=plane, reason=f"{channel.reason}; registered to the grid of the maps")
     return channel, source
 
 
@@ -149,7 +155,7 @@ def _number(data: dict[str, Any], key: str, path: Path) -> float | None:
 
 
 def stored_as(channel: Channel) -> dict[str, Any]:
-    """Return what says where a map lies: its `file` as it was named, and `page` and `oxide` where there are such.
+    """Return what says where a map lies: its `file` as it was named; `page`, `oxide`, `register` where there are such.
 
     Raises
     ------
@@ -159,6 +165,9 @@ def stored_as(channel: Channel) -> dict[str, Any]:
         raise InputError(f"Channel '{channel.name}' is only in memory: write it to a file first.")
     plane: Plane = channel.plane.plane if isinstance(channel.plane, PlaneView) else channel.plane
     found: dict[str, Any] = {"file": str(channel.path)}
+    if isinstance(plane, WarpedPlane):
+        found["register"] = entry_of(plane)
+        plane = plane.plane
     if isinstance(plane, OxidePlane):
         found["oxide"] = plane.formula
         plane = plane.plane
@@ -185,7 +194,28 @@ def _channel_line(channel: Channel, toml: Path) -> str:
     parts.append(f"unit = {_quoted(channel.unit)}")
     if "oxide" in where:
         parts.append(f"oxide = {_quoted(where['oxide'])}")
+    if "register" in where:
+        parts.append(f"register = {_register_table(where['register'], _displacement_file(channel, toml))}")
     return "{ " + ", ".join(parts) + " }"
+
+
+def _displacement_file(channel: Channel, toml: Path) -> Path:
+    return toml.with_name(f"{toml.stem}_{channel.name}_displacement.csv")
+
+
+def _register_table(entry: Mapping[str, Any], grid_file: Path) -> str:
+    parts = [f"{key} = {json.dumps(entry[key])}" for key in ("shape", "matrix", "offset")]
+    if "grid" in entry:
+        parts.append(f"grid = {_quoted(grid_file.name)}")
+    return "{ " + ", ".join(parts) + " }"
+
+
+def _write_grids(section: Section, toml: Path) -> None:
+    """Write the tables of local displacements that the section.toml names."""
+    for channel in section.channels.values():
+        plane = channel.plane.plane if isinstance(channel.plane, PlaneView) else channel.plane
+        if isinstance(plane, WarpedPlane) and plane.transform.grid is not None:
+            write_displacements(plane.transform.grid, _displacement_file(channel, toml))
 
 
 def _relative(path: Path, toml: Path) -> str:

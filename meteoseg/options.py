@@ -11,6 +11,7 @@ import click
 from meteoseg.errors import InputError
 
 if TYPE_CHECKING:
+    from meteoseg.io.cube import CubeOptions
     from meteoseg.section import Section
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,8 +35,34 @@ def section_options(command: F) -> F:
             click.option("--channels", multiple=True, metavar="EL=FILE", help="File of a channel; repeatable."),
             click.option("--crop-to-common", is_flag=True, help="Keep the common part of maps that differ in size."),
             click.option("--no-mask", is_flag=True, help="Ignore section masks."),
+            *cube_options(),
         ],
     )
+
+
+def cube_options() -> list[Callable[[F], F]]:
+    """Return the options that say how a spectrum cube is read."""
+    option = click.option
+    elements = "Elements to map from a spectrum cube; repeatable  [default: those found]"
+    return [
+        option("--elements", multiple=True, metavar="EL", help=elements),
+        option("--ev-per-channel", type=click.FloatRange(0, min_open=True), metavar="EV", help="Of a cube's spectra."),
+        option("--energy-offset", type=float, metavar="EV", help="Energy of their channel 0."),
+        option("--resolution", type=float, metavar="EV", help="FWHM at Mn Ka  [default: from the spectra]"),
+    ]
+
+
+def cube_given(given: dict[str, Any]) -> CubeOptions:
+    """Read the options of `cube_options`."""
+    from meteoseg.io.cube import CubeOptions
+
+    said = {
+        "elements": [name for text in given["elements"] for name in text.replace(",", " ").split()] or None,
+        "ev_per_channel": given["ev_per_channel"],
+        "offset_ev": given["energy_offset"],
+        "resolution_ev": given["resolution"],
+    }
+    return CubeOptions.from_table({key: value for key, value in said.items() if value is not None}, "The command line")
 
 
 def open_given(path: Path, given: dict[str, Any], *, name: str | None = None) -> Section:
@@ -53,6 +80,7 @@ def open_given(path: Path, given: dict[str, Any], *, name: str | None = None) ->
         name=name,
         crop_to_common=given["crop_to_common"],
         use_mask=not given["no_mask"],
+        cube=cube_given(given),
     )
 
 

@@ -13,6 +13,7 @@ import click
 
 from meteoseg._version import __version__
 from meteoseg.console import CommandGroup
+from meteoseg.cubecommands import add_cube_commands
 from meteoseg.errors import InputError
 from meteoseg.options import (
     PathArgument,
@@ -34,8 +35,8 @@ from meteoseg.options import (
 def main() -> None:
     r"""Minerals, chondrules, modal abundances and a chondrite group from SEM maps of a meteorite section.
 
-    SECTION is a folder of maps (one file per element), one multi-channel file, or a section.toml that names
-    files, elements and the pixel size.
+    SECTION is a folder of maps (one file per element), one multi-channel file, a spectrum cube, or a section.toml
+    that names files, elements and the pixel size.
 
     \b
     Start with
@@ -446,3 +447,6 @@ def demo(out: Path) -> None:
         raise InputError(f"{sample} is missing: run the demo from a source checkout, which holds the sample.")
     result = run(open_section(sample, name="demo"), out=out, overwrite=True, progress=True)
     click.echo(result.summary())
+
+
+add_cube_commands(main)

@@ -18,7 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 PathArgument = click.Path(path_type=Path)
 
 
-def _with(command: F, options: Sequence[Callable[[F], F]]) -> F:
+def with_options(command: F, options: Sequence[Callable[[F], F]]) -> F:
+    """Add arguments and options, shown in this order."""
     for option in reversed(options):
         command = option(command)
     return command
@@ -26,7 +27,7 @@ def _with(command: F, options: Sequence[Callable[[F], F]]) -> F:
 
 def section_options(command: F) -> F:
     """Add the argument SECTION and the options that say how it is read."""
-    return _with(
+    return with_options(
         command,
         [
             click.argument("section", type=PathArgument),
@@ -120,7 +121,7 @@ def cluster_options(command: F) -> F:
     methods = click.Choice(["kmeans", "gmm", "nmf", "rules", "forest"])
     use = "Channel or expression to sort by; repeatable  [default: all channels]"
     count = "Number of classes  [default: 8; gmm: 2 to 12 by BIC]"
-    return _with(
+    return with_options(
         command,
         [
             option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/."),
@@ -140,7 +141,7 @@ def cluster_options(command: F) -> F:
 
 def finetune_options(command: F) -> F:
     """Add the options of ``meteoseg finetune``; those of the training have the defaults of `FineTuneOptions`."""
-    return _with(command, [*_label_options(), *_tuning_options()])
+    return with_options(command, [*_label_options(), *_tuning_options()])
 
 
 def _label_options() -> list[Callable[[F], F]]:
@@ -235,7 +236,7 @@ def _tuning_options() -> list[Callable[[F], F]]:
 def modes_options(command: F) -> F:
     """Add OUT or LABELS.tif and the options of ``meteoseg modes``."""
     option, layers = click.option, click.Choice(["phases", "components"])
-    return _with(
+    return with_options(
         command,
         [
             click.argument("labels", type=PathArgument, metavar="OUT|LABELS.tif"),
@@ -257,7 +258,7 @@ def evaluate_options(command: F) -> F:
     rare = "Leave rarer classes (area % of TRUTH) out of mean_iou."
     merge = "Score as one what maps cannot tell apart; repeatable."
     option = click.option
-    return _with(
+    return with_options(
         command,
         [
             click.argument("pred", type=PathArgument),
@@ -280,7 +281,7 @@ def patch_options(command: F) -> F:
     """Add IMAGES or RESULT and the options of ``meteoseg classify-patches``."""
     option = click.option
     least = "Under P (0 to 1) an image is unclassified; 0: never  [default: as the model was calibrated]"
-    return _with(
+    return with_options(
         command,
         [
             click.argument("path", type=PathArgument, metavar="IMAGES|RESULT"),

@@ -21,18 +21,20 @@ LEVELS = {
         "mineraldata",
         1: "io register channels simulate minerals tiles resample instances labelling objects "
         "stereology modes metrics scores certainty classify clusters report output provenance measure labeltables "
-        "evaluate fetch labelimages reopening channelmeans footprint",
+        "evaluate fetch labelimages reopening channelmeans footprint "
+        "spectra",
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
         4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch drawnscores "
-        "finetuning clustering",
-        5: "console options cli __main__",
+        "finetuning clustering cubes",
+        5: "console options cubecommands cli __main__",
     }.items()
     for name in names.split()
 }
 
 #: Imports between modules of one level, each along the flow: who -> from whom.
 FLOW = {
+    "io": {"spectra"},
     "channels": {"output"},
     "labelling": {"instances", "resample", "objects"},
     "classify": {"objects"},
@@ -61,7 +63,8 @@ FLOW = {
     "batch": {"pipeline", "workers"},
     "drawnscores": {"segmenting"},
     "finetuning": {"drawnscores"},
-    "cli": {"console", "options"},
+    "cubecommands": {"options"},
+    "cli": {"console", "options", "cubecommands"},
     "__main__": {"cli"},
 }
 #: Level 0 is ordered by itself: each may import those before it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +29,30 @@ from meteoseg.spectra.axis import EnergyAxis
 _STORED = np.dtype(np.float32)
 _opened: WeakValueDictionary[tuple[Path, Stamp, CubeOptions], CubeMaps] = WeakValueDictionary()
 _opening = threading.Lock()
+
+
+def scratch_planes(bands: Iterable[tuple[Window, NDArray[np.float32]]], shape: tuple[int, int]) -> BinaryIO:
+    """Put bands of values (h, w, P) into a scratch file, plane after plane; it goes when it is closed or forgotten.
+
+    Raises
+    ------
+    DiskFullError : the disk of temporary files ran full.
+    """
+    rows, cols = shape
+    folder = Path(tempfile.gettempdir())
+    with disk_full_told(folder):
+        scratch = tempfile.TemporaryFile(prefix="meteoseg-", dir=folder)  # noqa: SIM115 - lives as long as the maps
+        for window, values in bands:
+            for number, plane in enumerate(np.moveaxis(values, -1, 0)):
+                scratch.seek((number * rows + window.row) * cols * _STORED.itemsize)
+                scratch.write(np.ascontiguousarray(plane, _STORED).data)
+    return scratch  # type: ignore[return-value]
+
+
+def read_scratch(scratch: BinaryIO, number: int, shape: tuple[int, int], window: Window) -> NDArray[np.float32]:
+    """Return a window (h, w) of plane `number` of `scratch_planes`."""
+    at = number * shape[0] * shape[1] * _STORED.itemsize
+    return read_grid(scratch, _STORED, at, (*shape, 1), window)[..., 0].astype(np.float32)
 
 
 @dataclass(eq=False)
@@ -57,25 +82,12 @@ class CubeMaps:
         ------
         InputError : the file changed since it was opened. DiskFullError : no room for the maps.
         """
-        rows, cols = self.cube.shape
         with self._lock:
             if self._scratch is None:
-                self._scratch = self._extracted()
-            at = number * rows * cols * _STORED.itemsize
-            return read_grid(self._scratch, _STORED, at, (rows, cols, 1), window)[..., 0].astype(np.float32)
+                self._scratch = scratch_planes(self.bands(), self.cube.shape)
+            return read_scratch(self._scratch, number, self.cube.shape, window)
 
-    def _extracted(self) -> BinaryIO:
-        rows, cols = self.cube.shape
-        folder = Path(tempfile.gettempdir())
-        with disk_full_told(folder):
-            scratch = tempfile.TemporaryFile(prefix="meteoseg-", dir=folder)  # noqa: SIM115 - lives as long as the maps
-            for window, counts in self.bands():
-                for number, plane in enumerate(np.moveaxis(counts, -1, 0)):
-                    scratch.seek((number * rows + window.row) * cols * _STORED.itemsize)
-                    scratch.write(np.ascontiguousarray(plane).data)
-        return scratch  # type: ignore[return-value]
-
-    def bands(self) -> Any:
+    def bands(self) -> Iterator[tuple[Window, NDArray[np.float32]]]:
         """Yield windows of full width and the net counts (h, w, E) in them, float32."""
         weights = self.analysis.fit.weights[: len(self.elements)].T.astype(np.float32)
         for window, spectra in self.cube.bands():

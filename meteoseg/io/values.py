@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meteoseg.elements import is_component
 from meteoseg.errors import InputError
 from meteoseg.grid import row_bands
 from meteoseg.io.sectionfile import cube_options_of
@@ -82,7 +83,8 @@ def _tally(channel: Channel) -> _Tally:
 
 def _report(channel: Channel, tally: _Tally) -> list[str]:
     name = channel.name
-    is_net = cube_options_of(channel) is not None  # net counts scatter around 0 where an element is absent
+    # Net counts scatter around 0 where an element is absent; components have both signs.
+    is_net = is_component(name) or cube_options_of(channel) is not None
     if tally.is_all_zero and not tally.nan:
         return [f"{name}: all-zero map"]
     lines = [

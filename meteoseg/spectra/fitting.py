@@ -18,6 +18,9 @@ _MARGIN_FWHM = 3.0
 #: Below this energy (keV) the noise of the detector counts pulses of its own.
 LOWEST_KEV = 0.17
 _LARGEST_CONDITION = 1e8
+# Least variance of a channel: of all counts, and of its neighbourhood where a peak is not in the model.
+_FLOOR = 5e-7
+_LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,21 @@ def make_fit(
     hats = background_hats(axis, low, high, at_mn_ka_ev)
     shapes = [*profiles, *([] if extra is None else extra), *hats[hats.sum(axis=1) > 0]]
     model = np.where(used, shapes, 0.0)
-    variance = smoothed(mean_spectrum) + 0.5 * max(float(mean_spectrum.sum()), 1.0) / 1e6
+    rough = smoothed(mean_spectrum) + _FLOOR * max(float(mean_spectrum.sum()), 1.0)
+    gains = _weighted_gains(model, rough, families)
+    # Variances of the spectrum itself would favour channels that happened to be low: those of the fit do not.
+    variance = np.maximum((gains @ mean_spectrum) @ model, _LEAST_SHARE * rough)
+    gains = _weighted_gains(model, variance, families)
+    return LineFit(tuple(families), gains[: len(families)], model, gains)
+
+
+def _weighted_gains(model: Array, variance: Array, families: Sequence[Family]) -> Array:
+    """Weights (F + B, N) of the least-squares fit of `model` for channels of these variances (N,).
+
+    Raises
+    ------
+    InputError : two families look the same.
+    """
     weighted = model / variance
     normal = weighted @ model.T
     scale = 1 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
@@ -92,8 +109,7 @@ def make_fit(
             f"The lines of {', '.join(family.name for family in families)} cannot be told apart at this resolution: "
             "name fewer with --elements."
         )
-    gains = (scale[:, None] * scale * np.linalg.inv(scaled)) @ weighted
-    return LineFit(tuple(families), gains[: len(families)], model, gains)
+    return np.asarray((scale[:, None] * scale * np.linalg.inv(scaled)) @ weighted)
 
 
 def fit_range(families: Sequence[Family], axis: EnergyAxis, at_mn_ka_ev: float) -> tuple[float, float]:

@@ -424,12 +424,7 @@ def classify(table: Path, out: Path | None, prior: str) -> None:
 @click.argument("name")
 @click.option("-o", "--out", type=PathArgument, default="data", show_default=True, help="Parent folder.")
 def fetch(name: str, out: Path) -> None:
-    r"""Download a public data set, checked by SHA-256.
-
-    \b
-    Example
-      meteoseg fetch semarkona-chm8
-    """
+    """Download a public data set, checked by SHA-256, such as semarkona-chm8."""
     from meteoseg.fetch import fetch as run
 
     click.echo(f"{name} lies in {run(name, out)}")

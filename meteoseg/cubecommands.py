@@ -27,7 +27,9 @@ def _with_cube(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-o", "--out", type=PathArgument, required=True, metavar="DIR", help="Folder to write.")
 @click.option("--components", type=click.IntRange(0, 99), default=0, show_default=True, metavar="N",
               help="Component images to add as channels.")  # fmt: skip
-@click.option("--method", type=click.Choice(["pca", "nmf"]), default="pca", show_default=True, help="How they are made.")
+@click.option(
+    "--method", type=click.Choice(["pca", "nmf"]), default="pca", show_default=True, help="How they are made."
+)
 @click.option("--name", help="Name of the section (default: from the file).")
 @click.option("--overwrite", is_flag=True, help="Replace DIR where it exists.")
 def maps(cube: Path, out: Path, **given: Any) -> None:

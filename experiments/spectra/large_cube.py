@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from simulated import expected_spectrum
 
 from meteoseg.spectra.axis import EnergyAxis
+from meteoseg.spectra.expected import expected_spectrum
 
 CHANNELS, COLS, BLOCK_ROWS = 2048, 1024, 16
 MINERALS = (

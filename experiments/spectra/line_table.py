@@ -55,7 +55,9 @@ def other_lines(element: str, shell: str) -> list[tuple[str, float, float]]:
             if line.initial_level == subshell:
                 found.append((name, line.energy, strength * line.intensity))
     total = sum(weight for *_, weight in found)
-    kept = [(name, energy, weight / total) for name, energy, weight in found if total and weight >= LEAST_WEIGHT * total]
+    kept = [
+        (name, energy, weight / total) for name, energy, weight in found if total and weight >= LEAST_WEIGHT * total
+    ]
     return merged(kept)
 
 

@@ -92,7 +92,7 @@ def blocks(values: np.ndarray) -> np.ndarray:
 
 
 def picture(loaded: dict[str, tuple], path: Path) -> None:
-    """Maps at three levels, brought to the dose of the longest, and differences of the two longer ones over their sd."""
+    """Maps at three levels, at the dose of the longest, and differences of the two longer ones over their sd."""
     figure, axes = plt.subplots(len(SHOWN), 5, figsize=(15, 2.15 * len(SHOWN)), width_ratios=(1, 1, 1, 1, 0.9))
     top = loaded["916 k"]
     for row, element in zip(axes, SHOWN, strict=True):

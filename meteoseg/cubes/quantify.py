@@ -73,7 +73,11 @@ def fit_sensitivities(
     """
     names = [name for name in MEASURED if eds_sensitivity(name, beam_kv) > 0]
     theory = np.log([eds_sensitivity(name, beam_kv) for name in names])
-    rows, values, errors = list(np.eye(len(names), len(names) + len(references))), list(theory), [_THEORY_SD] * len(names)
+    rows, values, errors = (
+        list(np.eye(len(names), len(names) + len(references))),
+        list(theory),
+        [_THEORY_SD] * len(names),
+    )
     for number, (counts, composition) in enumerate(references):
         known = [name for name in names if counts.get(name, 0) > 0 and composition.get(name, 0) > 0]
         factors = matrix_factors(composition_vector(dict(composition))[None], tuple(known))[0]
@@ -90,7 +94,9 @@ def fit_sensitivities(
     spread = np.sqrt(np.diag(covariance)[: len(names)])
     pairs = zip(names, fitted, spread, strict=False)
     table = {name: (float(np.exp(value)), float(sd)) for name, value, sd in pairs}
-    return Sensitivities({name: pair[0] for name, pair in table.items()}, {name: pair[1] for name, pair in table.items()})
+    return Sensitivities(
+        {name: pair[0] for name, pair in table.items()}, {name: pair[1] for name, pair in table.items()}
+    )
 
 
 def oxide_composition(counts: Mapping[str, float], sensitivities: Sensitivities) -> tuple[dict[str, float], float]:

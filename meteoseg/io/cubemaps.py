@@ -46,7 +46,7 @@ def scratch_planes(bands: Iterable[tuple[Window, NDArray[np.float32]]], shape: t
             for number, plane in enumerate(np.moveaxis(values, -1, 0)):
                 scratch.seek((number * rows + window.row) * cols * _STORED.itemsize)
                 scratch.write(np.ascontiguousarray(plane, _STORED).data)
-    return scratch  # type: ignore[return-value]
+    return scratch
 
 
 def read_scratch(scratch: BinaryIO, number: int, shape: tuple[int, int], window: Window) -> NDArray[np.float32]:
@@ -212,7 +212,6 @@ def _reason(maps: CubeMaps, name: str) -> str:
     found = maps.analysis.element(name)
     line = found.family.main
     sure = "" if found.is_sure else ", doubtful"
-    return (
-        f"{name} {line.name} {line.energy_kev:.3f} keV, {found.counts:.0f} +- {found.sd:.0f} counts in all{sure}"
-        + (" (chosen)" if maps.options.elements else "")
+    return f"{name} {line.name} {line.energy_kev:.3f} keV, {found.counts:.0f} +- {found.sd:.0f} counts in all{sure}" + (
+        " (chosen)" if maps.options.elements else ""
     )

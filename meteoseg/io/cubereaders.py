@@ -30,6 +30,8 @@ _PLUGINS = {
     ".bcf": "bruker", ".pts": "jeol", ".elid": "phenom", ".emd": "emd", ".spd": "edax", ".hspy": "hspy",
     ".msa": "msa", ".emsa": "msa",
 }  # fmt: skip
+#: Formats that are read at once.
+_WHOLE = (".elid", ".msa", ".emsa")
 #: What readers of files from many makers raise on damaged ones.
 _DAMAGE = (
     struct.error, zlib.error, ElementTree.ParseError, OSError, ValueError, LookupError, TypeError, AttributeError,
@@ -83,7 +85,9 @@ def open_file(path: Path) -> SpectrumCube:
     stamp = stamp_of(path)
     plugin = load_plugin(path, _PLUGINS[path.suffix.lower()])
     with damage_told(path):
-        lazily = {} if plugin.__name__.endswith("msa") else {"lazy": True}
+        if path.suffix.lower() == ".bcf":
+            _check_bcf_is_whole(path)
+        lazily = {} if path.suffix.lower() in _WHOLE else {"lazy": True}
         entries = plugin.file_reader(str(path), **lazily)
         spectra = [entry for entry in entries if _axes(entry)[1] is not None]
         if not spectra:
@@ -98,6 +102,29 @@ def open_file(path: Path) -> SpectrumCube:
     return SpectrumCube(
         path, stamp, LazyReader(path, data), shape, int(data.shape[2]), data.dtype, images=images, notes=notes, **facts
     )
+
+
+def _check_bcf_is_whole(path: Path) -> None:
+    """Check that every piece of the files inside a .bcf lies in it: the compiled decoder ends the program otherwise.
+
+    Raises
+    ------
+    InputError : the file is cut short.
+    """
+    reader = importlib.import_module("rsciio.bruker._api").SFS_reader(str(path))
+    n_bytes, usable = path.stat().st_size, reader.usable_chunk
+    folders = [reader.vfs]
+    while folders:
+        for item in folders.pop().values():
+            if isinstance(item, dict):
+                folders.append(item)
+                continue
+            if item.is_dir or not item.size:
+                continue
+            ends = item.pointers + usable
+            ends[-1] = item.pointers[-1] + item.size - usable * (item.size_in_chunks - 1)
+            if len(ends) < item.size_in_chunks or int(ends.max()) > n_bytes:
+                raise InputError(f"{path} is cut short at {n_bytes} bytes ('{item.name}' goes on): copy it again.")
 
 
 def load_plugin(path: Path, name: str) -> Any:
@@ -156,11 +183,10 @@ def _axes(entry: Mapping[str, Any]) -> tuple[list[int], int | None]:
 
 def _cube_data(entry: Mapping[str, Any]) -> Any:
     """Return the spectra as a lazy array (rows, cols, N); a single spectrum is a cube of one pixel."""
-    import dask.array as da
-
+    da: Any = importlib.import_module("dask.array")
     places, signal = _axes(entry)
     data = entry["data"]
-    lazy = data if hasattr(data, "chunks") else da.from_array(np.asarray(data), chunks=-1)
+    lazy = data if hasattr(data, "chunks") else da.asarray(np.asarray(data))
     return da.transpose(lazy, (*places, signal)) if places else lazy.reshape(1, 1, -1)
 
 

@@ -127,7 +127,7 @@ def _expected_bytes(header: Path) -> int | None:
 
 
 def _energies(info: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """eV per channel and offset; the standard keys know no offset."""
+    """Energy per channel and offset (eV); the standard keys know no offset."""
     unit = ev_per_unit(str(info.get("depth-units", "")))
     if unit and info.get("depth-scale"):
         return unit * float(info["depth-scale"]), unit * float(info.get("depth-origin") or 0)

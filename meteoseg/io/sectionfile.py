@@ -189,7 +189,7 @@ def _number(data: dict[str, Any], key: str, path: Path) -> float | None:
 
 
 def stored_as(channel: Channel) -> dict[str, Any]:
-    """Return what says where a map lies: its `file` as it was named, and `page`, `oxide` or `cube` where there are such.
+    """Return what says where a map lies: its `file` as it was named, and where there are such `page`, `oxide`, `cube`.
 
     Raises
     ------

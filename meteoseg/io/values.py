@@ -50,8 +50,9 @@ class _Tally:
 def check_values(section: Section) -> tuple[str, ...]:
     """Count NaN, negative, saturated and censored values of each channel; all are kept as they are.
 
-    Negative net counts of a spectrum cube are not: they belong to it. Also reported: a channel that is zero everywhere, 8-bit maps with over 5 % of their pixels at 255, and
-    count maps in which 1 never occurs while 0 and 2 do (counts of one were stored as 0).
+    Negative net counts of a spectrum cube are not: they belong to it. Also reported: a channel that is zero
+    everywhere, 8-bit maps with over 5 % of their pixels at 255, and count maps in which 1 never occurs while 0 and 2 do
+    (counts of one were stored as 0).
 
     Raises
     ------

@@ -78,8 +78,8 @@ def analyse(
     ------
     InputError : no known line is there, most peaks are no known lines, or a named element has no line in range.
     """
-    top = min(axis.end_kev, beam_kv or axis.end_kev)
-    asked = main_families(elements, LOWEST_LINE_KEV, top) if elements is not None else ()
+    seen_between = (LOWEST_LINE_KEV, axis.end_kev, beam_kv)
+    asked = main_families(elements, *seen_between) if elements is not None else ()
     check = check_energies(spectrum, axis, fwhm_ev=fwhm_ev, beam_kv=beam_kv)
     settings = {"at_mn_ka_ev": check.fwhm_ev}
     found = find_elements(spectrum, check.axis, beam_kv=beam_kv, **settings)
@@ -87,14 +87,14 @@ def analyse(
     names = [*(each.element for each in found), *extra]
     if not names:
         raise InputError(_nothing_text(spectrum, check.axis, beam_kv, check.fwhm_ev))
-    seen = [families_between(name, LOWEST_LINE_KEV, top) for name in names]
+    seen = [families_between(name, *seen_between) for name in names]
     measured = tuple(measure_elements(spectrum, check.axis, seen, extra=sum_peaks(spectrum, check.axis), **settings))
     foreign = foreign_peaks(spectrum, check.axis, measured, beam_kv=beam_kv, **settings)
     _refuse_wrong_energies(measured, foreign)
     wanted = tuple(elements) if elements is not None else tuple(names)
     ordered = sorted(seen, key=lambda own: wanted.index(own[0].element) if own[0].element in wanted else len(wanted))
     families: list[Family] = [*(own[0] for own in ordered), *other_families(ordered)]
-    fit = make_fit(families, check.axis, spectrum, **settings)
+    fit = make_fit(families, check.axis, spectrum, at_mn_ka_ev=check.fwhm_ev)
     return SpectrumAnalysis(spectrum, check, measured, wanted, fit, foreign)
 
 
@@ -134,7 +134,9 @@ def foreign_text(peak: ForeignPeak) -> str:
         for family in line_families().values()
         if abs(family.main.energy_kev - peak.energy_kev) < _CANDIDATE_KEV
     )
-    lines = f"lines near it: {', '.join(dict.fromkeys(name for _, name in near))}" if near else "no main line is near it"
+    lines = (
+        f"lines near it: {', '.join(dict.fromkeys(name for _, name in near))}" if near else "no main line is near it"
+    )
     return (
         f"peak at {peak.energy_kev:.2f} keV ({peak.counts:.0f} counts) belongs to no element that was found; {lines}: "
         "name it with --elements"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +34,10 @@ class Components:
     names: tuple[str, ...]
     spectra: Array
     explained: Array
-    transform: Callable[[NDArray[np.generic]], NDArray[np.float32]]
+    transform: Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
-def fit_components(sample: NDArray[np.generic], count: int, *, method: str = "pca") -> Components:
+def fit_components(sample: NDArray[Any], count: int, *, method: str = "pca") -> Components:
     """Fit `count` components on a sample of spectra (P, N), in counts.
 
     Every channel is divided by the root of its mean first, so that all have the same counting noise (Keenan & Kotula,
@@ -64,7 +65,7 @@ def fit_components(sample: NDArray[np.generic], count: int, *, method: str = "pc
     fit = _fit_pca if method == "pca" else _fit_nmf
     shapes, explained, project = fit(binned * scale, count)
 
-    def transform(spectra: NDArray[np.generic]) -> NDArray[np.float32]:
+    def transform(spectra: NDArray[Any]) -> NDArray[np.float32]:
         return np.asarray(project(_rebinned(spectra) * scale), np.float32)
 
     full = np.repeat(shapes / scale, _REBIN, axis=1)[:, : sample.shape[1]] / _REBIN
@@ -72,11 +73,11 @@ def fit_components(sample: NDArray[np.generic], count: int, *, method: str = "pc
     return Components(names, spectra, explained, transform)
 
 
-def _rebinned(spectra: NDArray[np.generic]) -> NDArray[np.float32]:
+def _rebinned(spectra: NDArray[Any]) -> NDArray[np.float32]:
     """Add up neighbouring channels (P, N) -> (P, N // 4), float32."""
     size = spectra.shape[1] // _REBIN
     parts = spectra[:, : size * _REBIN].reshape(len(spectra), size, _REBIN)
-    return parts.sum(axis=2, dtype=np.float32)
+    return np.asarray(parts.sum(axis=2, dtype=np.float32))
 
 
 _Fitted = tuple[Array, Array, Callable[[NDArray[np.float32]], NDArray[np.float32]]]

@@ -134,4 +134,3 @@ def _corrected(
     measured = float(np.clip(np.average(widths, weights=weights), *_FWHM_RANGE_EV))
     largest = float(shifts[np.abs(shifts).argmax()])
     return EnergyCheck(axis, fwhm_ev or measured, tuple(name for name, *_ in good), largest)
-

@@ -79,8 +79,7 @@ def find_elements(
     >>> [found.element for found in find_elements(spectrum, axis, at_mn_ka_ev=130)]
     ['Mg', 'Fe']
     """
-    top = min(axis.end_kev, beam_kv or axis.end_kev)
-    seen = {name: families_between(name, LOWEST_LINE_KEV, top) for name in USUAL_ELEMENTS}
+    seen = {name: families_between(name, LOWEST_LINE_KEV, axis.end_kev, beam_kv) for name in USUAL_ELEMENTS}
     candidates = [name for name, families in seen.items() if families]
     piled = sum_peaks(spectrum, axis)
     while candidates:

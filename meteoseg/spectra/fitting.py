@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +40,11 @@ class LineFit:
     model: Array
     gains: Array
 
-    def counts(self, spectra: NDArray[np.generic]) -> Array:
+    def counts(self, spectra: NDArray[Any]) -> Array:
         """Net counts (..., F) of spectra (..., N). Unbiased: the counts of an absent element scatter around 0."""
         return np.asarray(spectra @ self.weights.T)
 
-    def variances(self, spectra: NDArray[np.generic]) -> Array:
+    def variances(self, spectra: NDArray[Any]) -> Array:
         """Variance (..., F) of `counts`, by error propagation: channels are Poisson, so variance = counts."""
         return np.asarray(spectra @ (self.weights**2).T)
 

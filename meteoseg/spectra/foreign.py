@@ -28,14 +28,19 @@ class ForeignPeak:
 
 
 def foreign_peaks(
-    spectrum: Array, axis: EnergyAxis, found: Sequence[FoundElement], *, at_mn_ka_ev: float, beam_kv: float | None = None
+    spectrum: Array,
+    axis: EnergyAxis,
+    found: Sequence[FoundElement],
+    *,
+    at_mn_ka_ev: float,
+    beam_kv: float | None = None,
 ) -> tuple[ForeignPeak, ...]:
     """Return peaks above 0.9 keV beside those of `found`, the largest first.
 
     A peak counts where a window of one FWHM holds 10 sd, and 5 % of the strongest element, more than the fit says.
     """
     top = min(axis.end_kev, beam_kv or axis.end_kev)
-    seen = [families_between(each.element, LOWEST_LINE_KEV, top) for each in found]
+    seen = [families_between(each.element, LOWEST_LINE_KEV, axis.end_kev, beam_kv) for each in found]
     energies = axis.centres_kev
     modelled = _modelled(spectrum, axis, seen, at_mn_ka_ev)
     largest = max((each.counts for each in found), default=0.0)

@@ -63,29 +63,33 @@ def _family(element: str, shell: str, rows: list[dict[str, str]]) -> Family:
     return Family(element, shell, float(rows[0]["edge_kev"]), lines)
 
 
-def families_between(element: str, low_kev: float, high_kev: float) -> tuple[Family, ...]:
-    """Return the families of `element` that a spectrum from `low_kev` to `high_kev` shows, K before L before M.
+def families_between(
+    element: str, low_kev: float, high_kev: float, beam_kv: float | None = None
+) -> tuple[Family, ...]:
+    """Return the families of `element` whose main line lies in a range that the beam excites, K before L before M.
 
-    `high_kev` is the end of the spectrum or the beam energy, whichever is less: families whose edge it does not
-    exceed by a tenth, or whose main line is below `low_kev`, are left out.
+    A beam excites what its energy exceeds by a tenth; of an unknown one (None) all is believed.
 
     Examples
     --------
-    >>> [family.name for family in families_between("Fe", 0.4, 15)]
+    >>> [family.name for family in families_between("Fe", 0.4, 10, beam_kv=15)]
     ['Fe K', 'Fe L']
-    >>> [family.name for family in families_between("Fe", 1.0, 5)]
-    []
+    >>> [family.name for family in families_between("Fe", 0.4, 10, beam_kv=5)]
+    ['Fe L']
     """
     table = line_families()
     known = (table[element, shell] for shell in _SHELLS if (element, shell) in table)
     return tuple(
         family
         for family in known
-        if family.main.energy_kev >= low_kev and family.edge_kev * LEAST_OVERVOLTAGE <= high_kev
+        if low_kev <= family.main.energy_kev <= high_kev
+        and (beam_kv is None or family.edge_kev * LEAST_OVERVOLTAGE <= beam_kv)
     )
 
 
-def main_families(elements: Iterable[str], low_kev: float, high_kev: float) -> tuple[Family, ...]:
+def main_families(
+    elements: Iterable[str], low_kev: float, high_kev: float, beam_kv: float | None = None
+) -> tuple[Family, ...]:
     """Return the family to measure each element by: K where it is excited and in range, else L, else M.
 
     Raises
@@ -94,7 +98,7 @@ def main_families(elements: Iterable[str], low_kev: float, high_kev: float) -> t
     """
     chosen = []
     for element in elements:
-        seen = families_between(element, low_kev, high_kev)
+        seen = families_between(element, low_kev, high_kev, beam_kv)
         if not seen:
             raise InputError(
                 f"{element} has no line between {low_kev:.2f} and {high_kev:.2f} keV that the beam excites: "

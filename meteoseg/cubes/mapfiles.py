@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
-from meteoseg.errors import InputError, OutputExistsError
+from meteoseg.errors import OutputExistsError
 from meteoseg.grid import Window, row_bands
 from meteoseg.io.cube import CubeOptions
-from meteoseg.io.cubemaps import CubeMaps, open_cube_maps, read_scratch, scratch_planes
+from meteoseg.io.cubemaps import CubeMaps, ScratchPlanes, open_cube_maps
 from meteoseg.io.msa import write_msa
 from meteoseg.io.source import stem_of
 from meteoseg.output import complete_or_absent
@@ -33,17 +32,15 @@ class _Plane:
 
     name: str
     unit: str
-    scratch: tuple[BinaryIO, int] | None = None
+    scratch: tuple[ScratchPlanes, int] | None = None
     maps: tuple[CubeMaps, int] | None = None
     image: NDArray[np.float32] | None = None
 
-    def read(self, window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
-        if self.maps is not None:
-            return self.maps[0].read(self.maps[1], window)
-        if self.scratch is not None:
-            return read_scratch(*self.scratch, shape, window)
-        assert self.image is not None
-        return np.asarray(self.image[window.slices], np.float32)
+    def read(self, window: Window) -> NDArray[np.float32]:
+        source = self.maps or self.scratch
+        if source is not None:
+            return source[0].read(source[1], window)
+        return np.asarray(self.image[window.slices] if self.image is not None else 0, np.float32)
 
 
 def write_cube_maps(
@@ -77,7 +74,7 @@ def write_cube_maps(
     planes += [_Plane(key, "grey", image=np.asarray(image, np.float32)) for key, image in maps.cube.images.items()]
     fitted = _components(maps, components, method) if components else None
     if fitted is not None:
-        scratch = scratch_planes(_transformed(maps, fitted), maps.cube.shape)
+        scratch = ScratchPlanes(_transformed(maps, fitted), maps.cube.shape)
         planes += [_Plane(key, "unknown", scratch=(scratch, number)) for number, key in enumerate(fitted.names)]
     with complete_or_absent(out) as folder:
         _write_planes(folder / MAPS, planes, maps)
@@ -134,7 +131,7 @@ def _tiles(planes: Sequence[_Plane], shape: tuple[int, int]) -> Iterator[NDArray
     """Yield tiles plane by plane, row of tiles by row of tiles."""
     for plane in planes:
         for band in row_bands(shape, _TILE_PX * shape[1]):
-            values = plane.read(band, shape)
+            values = plane.read(band)
             for col in range(0, shape[1], _TILE_PX):
                 yield np.ascontiguousarray(values[:, col : col + _TILE_PX])
 
@@ -179,14 +176,3 @@ def _explained(fitted: Components | None) -> tuple[str, ...]:
         return ()
     shares = ", ".join(f"{key} {100 * share:.2f} %" for key, share in zip(fitted.names, fitted.explained, strict=True))
     return (f"components: {shares}",)
-
-
-def check_components(count: int, method: str) -> None:
-    """Check the options of components.
-
-    Raises
-    ------
-    InputError : more than 99, whose names would not fit.
-    """
-    if not 0 <= count <= 99:
-        raise InputError(f"--components {count} of {method} is not possible: give 0 to 99.")

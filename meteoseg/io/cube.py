@@ -72,7 +72,7 @@ def _checked(elements: Any, where: str) -> tuple[str, ...] | None:
 
     if elements is None:
         return None
-    if isinstance(elements, str) or not all(isinstance(name, str) for name in elements) or not elements:
+    if not isinstance(elements, list) or not elements or not all(isinstance(name, str) for name in elements):
         raise InputError(f'{where}: elements must be a list such as ["Mg", "Si", "Fe"], got {elements!r}.')
     for name in elements:
         if name not in ATOMIC_NUMBER or name == "H":

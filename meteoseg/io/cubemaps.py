@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
-from weakref import WeakValueDictionary
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,32 +27,38 @@ from meteoseg.spectra.analysis import SpectrumAnalysis, analyse
 from meteoseg.spectra.axis import EnergyAxis
 
 _STORED = np.dtype(np.float32)
-_opened: WeakValueDictionary[tuple[Path, Stamp, CubeOptions], CubeMaps] = WeakValueDictionary()
+_opened: weakref.WeakValueDictionary[tuple[Path, Stamp, CubeOptions], CubeMaps] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
 
 
-def scratch_planes(bands: Iterable[tuple[Window, NDArray[np.float32]]], shape: tuple[int, int]) -> BinaryIO:
-    """Put bands of values (h, w, P) into a scratch file, plane after plane; it goes when it is closed or forgotten.
+class ScratchPlanes:
+    """Planes of values in a scratch file on the disk of temporary files, gone with this object.
+
+    Parameters
+    ----------
+    bands : windows of full width and values (h, w, P) in them. shape : (rows, cols).
 
     Raises
     ------
     DiskFullError : the disk of temporary files ran full.
     """
-    rows, cols = shape
-    folder = Path(tempfile.gettempdir())
-    with disk_full_told(folder):
-        scratch = tempfile.TemporaryFile(prefix="meteoseg-", dir=folder)  # noqa: SIM115 - lives as long as the maps
-        for window, values in bands:
-            for number, plane in enumerate(np.moveaxis(values, -1, 0)):
-                scratch.seek((number * rows + window.row) * cols * _STORED.itemsize)
-                scratch.write(np.ascontiguousarray(plane, _STORED).data)
-    return scratch
 
+    def __init__(self, bands: Iterable[tuple[Window, NDArray[np.float32]]], shape: tuple[int, int]) -> None:
+        self.shape = shape
+        rows, cols = shape
+        folder = Path(tempfile.gettempdir())
+        with disk_full_told(folder):
+            self._file = tempfile.TemporaryFile(prefix="meteoseg-", dir=folder)  # noqa: SIM115 - closed by _close
+            self._close = weakref.finalize(self, self._file.close)
+            for window, values in bands:
+                for number, plane in enumerate(np.moveaxis(values, -1, 0)):
+                    self._file.seek((number * rows + window.row) * cols * _STORED.itemsize)
+                    self._file.write(np.ascontiguousarray(plane, _STORED).data)
 
-def read_scratch(scratch: BinaryIO, number: int, shape: tuple[int, int], window: Window) -> NDArray[np.float32]:
-    """Return a window (h, w) of plane `number` of `scratch_planes`."""
-    at = number * shape[0] * shape[1] * _STORED.itemsize
-    return read_grid(scratch, _STORED, at, (*shape, 1), window)[..., 0].astype(np.float32)
+    def read(self, number: int, window: Window) -> NDArray[np.float32]:
+        """Return a window (h, w) of plane `number`; one reader at a time."""
+        at = number * self.shape[0] * self.shape[1] * _STORED.itemsize
+        return read_grid(self._file, _STORED, at, (*self.shape, 1), window)[..., 0].astype(np.float32)
 
 
 @dataclass(eq=False)
@@ -68,7 +74,7 @@ class CubeMaps:
     options: CubeOptions
     analysis: SpectrumAnalysis
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _scratch: BinaryIO | None = field(default=None, repr=False)
+    _scratch: ScratchPlanes | None = field(default=None, repr=False)
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -84,8 +90,8 @@ class CubeMaps:
         """
         with self._lock:
             if self._scratch is None:
-                self._scratch = scratch_planes(self.bands(), self.cube.shape)
-            return read_scratch(self._scratch, number, self.cube.shape, window)
+                self._scratch = ScratchPlanes(self.bands(), self.cube.shape)
+            return self._scratch.read(number, window)
 
     def bands(self) -> Iterator[tuple[Window, NDArray[np.float32]]]:
         """Yield windows of full width and the net counts (h, w, E) in them, float32."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from meteoseg.errors import InputError, PixelSizeError
 from meteoseg.grid import Window
-from meteoseg.io.folder import Found, channel_of, pixel_size_of, renamed, scan_file, scan_folder
 from meteoseg.io.cube import CubeOptions
+from meteoseg.io.folder import Found, channel_of, pixel_size_of, renamed, scan_file, scan_folder
 from meteoseg.io.formats import CLOSED_CUBES, CLOSED_REMEDY, CUBE_REMEDY, is_readable_cube, kind_of, read_maps
 from meteoseg.io.names import check_channel_name
 from meteoseg.io.sectionfile import name_in_section_toml, read_section_toml

@@ -10,7 +10,7 @@ from scipy.signal import fftconvolve
 
 from meteoseg.spectra.axis import Array, EnergyAxis
 from meteoseg.spectra.fitting import LineFit, make_fit
-from meteoseg.spectra.lines import Family, families_between
+from meteoseg.spectra.lines import Family, families_between, is_measurable
 
 #: Elements looked for when nobody names any. Others (Zr, Ba, Pb, ...) overlap with these and are rare: by name only.
 USUAL_ELEMENTS = (
@@ -80,7 +80,7 @@ def find_elements(
     ['Mg', 'Fe']
     """
     seen = {name: families_between(name, LOWEST_LINE_KEV, axis.end_kev, beam_kv) for name in USUAL_ELEMENTS}
-    candidates = [name for name, families in seen.items() if families]
+    candidates = [name for name, families in seen.items() if is_measurable(families)]
     piled = sum_peaks(spectrum, axis)
     while candidates:
         found = measure_elements(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -12,6 +12,8 @@ from meteoseg.errors import InputError
 
 #: A family is excited well enough to be measured where the beam is this many times its edge energy.
 LEAST_OVERVOLTAGE = 1.1
+# An element is measured by an L or M line from this energy (keV) on: softer ones lie on O K, or are too weakly known.
+_LOWEST_OTHER_MAIN_KEV = 0.6
 _SHELLS = ("K", "L", "M")
 
 
@@ -63,9 +65,7 @@ def _family(element: str, shell: str, rows: list[dict[str, str]]) -> Family:
     return Family(element, shell, float(rows[0]["edge_kev"]), lines)
 
 
-def families_between(
-    element: str, low_kev: float, high_kev: float, beam_kv: float | None = None
-) -> tuple[Family, ...]:
+def families_between(element: str, low_kev: float, high_kev: float, beam_kv: float | None = None) -> tuple[Family, ...]:
     """Return the families of `element` whose main line lies in a range that the beam excites, K before L before M.
 
     A beam excites what its energy exceeds by a tenth; of an unknown one (None) all is believed.
@@ -87,6 +87,11 @@ def families_between(
     )
 
 
+def is_measurable(families: Sequence[Family]) -> bool:
+    """Tell whether the first of an element's families in range can measure it."""
+    return bool(families) and (families[0].shell == "K" or families[0].main.energy_kev >= _LOWEST_OTHER_MAIN_KEV)
+
+
 def main_families(
     elements: Iterable[str], low_kev: float, high_kev: float, beam_kv: float | None = None
 ) -> tuple[Family, ...]:
@@ -99,7 +104,7 @@ def main_families(
     chosen = []
     for element in elements:
         seen = families_between(element, low_kev, high_kev, beam_kv)
-        if not seen:
+        if not is_measurable(seen):
             raise InputError(
                 f"{element} has no line between {low_kev:.2f} and {high_kev:.2f} keV that the beam excites: "
                 "leave it out of the elements."

@@ -21,7 +21,9 @@ def two_minerals(shape: tuple[int, int] = (9, 14)) -> np.ndarray:
     return np.random.default_rng(3).poisson(spectra[which]).astype("<u2")
 
 
-def write_ripple(folder: Path, counts: np.ndarray, name: str = "cube", *, by_image: bool = False, **more: object) -> Path:
+def write_ripple(
+    folder: Path, counts: np.ndarray, name: str = "cube", *, by_image: bool = False, **more: object
+) -> Path:
     """Write a cube as .rpl and .raw; `more` are lines of the header, with _ for -."""
     rows, cols, channels = counts.shape
     header = {"width": cols, "height": rows, "depth": channels, "offset": 0, "data-length": counts.dtype.itemsize,

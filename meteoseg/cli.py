@@ -13,6 +13,7 @@ import click
 
 from meteoseg._version import __version__
 from meteoseg.checkpoints.command import checkpoints
+from meteoseg.commands.cubes import add_cube_commands
 from meteoseg.commands.register import register
 from meteoseg.console import CommandGroup
 from meteoseg.errors import InputError
@@ -36,8 +37,8 @@ from meteoseg.options import (
 def main() -> None:
     r"""Minerals, chondrules, modal abundances and a chondrite group from SEM maps of a meteorite section.
 
-    SECTION is a folder of maps (one file per element), one multi-channel file, or a section.toml that names
-    files, elements and the pixel size.
+    SECTION is a folder of maps (one file per element), one multi-channel file, a spectrum cube, or a section.toml
+    that names files, elements and the pixel size.
 
     \b
     Start with
@@ -423,12 +424,7 @@ def classify(table: Path, out: Path | None, prior: str, fall: bool) -> None:
 @click.argument("name")
 @click.option("-o", "--out", type=PathArgument, default="data", show_default=True, help="Parent folder.")
 def fetch(name: str, out: Path) -> None:
-    r"""Download a public data set, checked by SHA-256.
-
-    \b
-    Example
-      meteoseg fetch semarkona-chm8
-    """
+    """Download a public data set, checked by SHA-256, such as semarkona-chm8."""
     from meteoseg.fetch import fetch as run
 
     click.echo(f"{name} lies in {run(name, out)}")
@@ -446,3 +442,6 @@ def demo(out: Path) -> None:
         raise InputError(f"{sample} is missing: run the demo from a source checkout, which holds the sample.")
     result = run(open_section(sample, name="demo"), out=out, overwrite=True, progress=True)
     click.echo(result.summary())
+
+
+add_cube_commands(main)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 #: Atomic number and standard atomic weight (g/mol, IUPAC 2021 abridged) of the elements a map may show.
 ATOMIC_NUMBER: dict[str, int] = {
     "H": 1, "C": 6, "N": 7, "O": 8, "F": 9, "Na": 11, "Mg": 12, "Al": 13, "Si": 14, "P": 15, "S": 16, "Cl": 17,
@@ -27,3 +29,21 @@ CANONICAL_CHANNELS: tuple[str, ...] = (
 
 #: Spellings met in file names, lower case, and the channel they mean (see docs/formats.md).
 ALIASES: dict[str, str] = {"pho": "P", "sul": "S", "bse": BSE, "bei": BSE, "compo": BSE, "cp": BSE}
+
+_COMPONENT = re.compile(r"(?:PCA|NMF)[1-9]\d?")
+
+
+def is_component(name: str) -> bool:
+    """Tell whether `name` is that of a component image of a spectrum cube.
+
+    Examples
+    --------
+    >>> is_component("PCA1"), is_component("NMF12"), is_component("Fe"), is_component("PCA")
+    (True, True, False, False)
+    """
+    return _COMPONENT.fullmatch(name) is not None
+
+
+def is_channel_name(name: str) -> bool:
+    """Tell whether a channel may be called so: ``BSE``, an element symbol, or a component image."""
+    return name == BSE or name in ATOMIC_NUMBER or is_component(name)

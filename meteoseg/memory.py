@@ -89,3 +89,14 @@ def _cgroup_limits() -> Iterator[int]:
             continue
         if text.isdigit():
             yield int(text)
+
+
+def available_memory() -> int | None:
+    """Return the bytes of memory that are free for this process to take, or None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return memory_limit()
+    free = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    limit = memory_limit()
+    return min([*free, *([] if limit is None else [limit])], default=None)

@@ -11,13 +11,15 @@ import click
 from meteoseg.errors import InputError
 
 if TYPE_CHECKING:
+    from meteoseg.io.cube import CubeOptions
     from meteoseg.section import Section
 
 F = TypeVar("F", bound=Callable[..., Any])
 PathArgument = click.Path(path_type=Path)
 
 
-def _with(command: F, options: Sequence[Callable[[F], F]]) -> F:
+def with_options(command: F, options: Sequence[Callable[[F], F]]) -> F:
+    """Add arguments and options, shown in this order."""
     for option in reversed(options):
         command = option(command)
     return command
@@ -25,7 +27,7 @@ def _with(command: F, options: Sequence[Callable[[F], F]]) -> F:
 
 def section_options(command: F) -> F:
     """Add the argument SECTION and the options that say how it is read."""
-    return _with(
+    return with_options(
         command,
         [
             click.argument("section", type=PathArgument),
@@ -34,8 +36,34 @@ def section_options(command: F) -> F:
             click.option("--channels", multiple=True, metavar="EL=FILE", help="File of a channel; repeatable."),
             click.option("--crop-to-common", is_flag=True, help="Keep the common part of maps that differ in size."),
             click.option("--no-mask", is_flag=True, help="Ignore section masks."),
+            *cube_options(),
         ],
     )
+
+
+def cube_options() -> list[Callable[[F], F]]:
+    """Return the options that say how a spectrum cube is read."""
+    option = click.option
+    elements = "Elements to map from a spectrum cube; repeatable  [default: those found]"
+    return [
+        option("--elements", multiple=True, metavar="EL", help=elements),
+        option("--ev-per-channel", type=click.FloatRange(0, min_open=True), metavar="EV", help="Of a cube's spectra."),
+        option("--energy-offset", type=float, metavar="EV", help="Energy of their channel 0."),
+        option("--resolution", type=float, metavar="EV", help="FWHM at Mn Ka  [default: from the spectra]"),
+    ]
+
+
+def cube_given(given: dict[str, Any]) -> CubeOptions:
+    """Read the options of `cube_options`."""
+    from meteoseg.io.cube import CubeOptions
+
+    said = {
+        "elements": [name for text in given["elements"] for name in text.replace(",", " ").split()] or None,
+        "ev_per_channel": given["ev_per_channel"],
+        "offset_ev": given["energy_offset"],
+        "resolution_ev": given["resolution"],
+    }
+    return CubeOptions.from_table({key: value for key, value in said.items() if value is not None}, "The command line")
 
 
 def open_given(path: Path, given: dict[str, Any], *, name: str | None = None, without: Collection[str] = ()) -> Section:
@@ -54,6 +82,7 @@ def open_given(path: Path, given: dict[str, Any], *, name: str | None = None, wi
         crop_to_common=given["crop_to_common"],
         use_mask=not given["no_mask"],
         without=without,
+        cube=cube_given(given),
     )
 
 
@@ -93,7 +122,7 @@ def cluster_options(command: F) -> F:
     methods = click.Choice(["kmeans", "gmm", "nmf", "rules", "forest"])
     use = "Channel or expression to sort by; repeatable  [default: all channels]"
     count = "Number of classes  [default: 8; gmm: 2 to 12 by BIC]"
-    return _with(
+    return with_options(
         command,
         [
             option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/."),
@@ -113,7 +142,7 @@ def cluster_options(command: F) -> F:
 
 def finetune_options(command: F) -> F:
     """Add the options of ``meteoseg finetune``; those of the training have the defaults of `FineTuneOptions`."""
-    return _with(command, [*_label_options(), *_tuning_options()])
+    return with_options(command, [*_label_options(), *_tuning_options()])
 
 
 def _label_options() -> list[Callable[[F], F]]:
@@ -208,7 +237,7 @@ def _tuning_options() -> list[Callable[[F], F]]:
 def modes_options(command: F) -> F:
     """Add OUT or LABELS.tif and the options of ``meteoseg modes``."""
     option, layers = click.option, click.Choice(["phases", "components"])
-    return _with(
+    return with_options(
         command,
         [
             click.argument("labels", type=PathArgument, metavar="OUT|LABELS.tif"),
@@ -230,7 +259,7 @@ def evaluate_options(command: F) -> F:
     rare = "Leave rarer classes (area % of TRUTH) out of mean_iou."
     merge = "Score as one what maps cannot tell apart; repeatable."
     option = click.option
-    return _with(
+    return with_options(
         command,
         [
             click.argument("pred", type=PathArgument),
@@ -253,7 +282,7 @@ def patch_options(command: F) -> F:
     """Add IMAGES or RESULT and the options of ``meteoseg classify-patches``."""
     option = click.option
     least = "Under P (0 to 1) an image is unclassified; 0: never  [default: as the model was calibrated]"
-    return _with(
+    return with_options(
         command,
         [
             click.argument("path", type=PathArgument, metavar="IMAGES|RESULT"),

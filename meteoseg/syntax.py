@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NoReturn, assert_never
 
-from meteoseg.elements import ALIASES, ATOMIC_NUMBER, BSE
+from meteoseg.elements import ALIASES, ATOMIC_NUMBER, BSE, is_channel_name
 from meteoseg.errors import ChannelError
 
 MAX_CHARACTERS = 1000
@@ -86,14 +86,14 @@ Node = Number | Name | Negate | Binary | Call | Component
 
 
 def canonical_channel(name: str) -> str | None:
-    """Return the channel that `name` means (``BSE``, an element symbol, or an alias of one), or None.
+    """Return the channel that `name` means (``BSE``, an element symbol or an alias of one, ``PCA1``), or None.
 
     Examples
     --------
     >>> canonical_channel("Fe"), canonical_channel("Pho"), canonical_channel("fe")
     ('Fe', 'P', None)
     """
-    if name == BSE or name in ATOMIC_NUMBER:
+    if is_channel_name(name):
         return name
     return ALIASES.get(name.lower())
 

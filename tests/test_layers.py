@@ -19,13 +19,13 @@ LEVELS = {
     for level, names in {
         0: "_version errors diskspace memory legend legendedit section grid elements syntax expressions sampling "
         "mineraldata",
-        1: "io registration channels simulate minerals tiles resample instances labelling objects stereology estimation "
-        "labelcounts modes metrics scores certainty classify clusters report output provenance measure labeltables "
-        "evaluate fetch labelimages reopening channelmeans footprint chondrules",
+        1: "io registration channels simulate minerals tiles resample instances labelling objects stereology "
+        "estimation labelcounts modes metrics scores certainty classify clusters report output provenance measure labeltables "
+        "evaluate fetch labelimages reopening channelmeans footprint chondrules spectra",
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
         4: "classifying segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch "
-        "drawnscores finetuning clustering checkpoints meteorites",
+        "drawnscores finetuning clustering checkpoints meteorites cubes",
         5: "console options commands cli __main__",
     }.items()
     for name in names.split()
@@ -33,6 +33,7 @@ LEVELS = {
 
 #: Imports between modules of one level, each along the flow: who -> from whom.
 FLOW = {
+    "io": {"spectra"},
     "channels": {"output"},
     "registration": {"io", "resample", "output", "provenance"},
     "labelling": {"instances", "resample", "objects"},

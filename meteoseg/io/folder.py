@@ -205,7 +205,10 @@ def _one_per_channel(candidates: list[Candidate]) -> tuple[list[Candidate], list
     order = {name: number for number, name in enumerate((BSE, *ATOMIC_NUMBER))}
     chosen: list[Candidate] = []
     skipped: list[tuple[Path, str]] = []
-    for name in sorted({candidate.found.name for candidate in candidates}, key=order.__getitem__):
+    for name in sorted(
+        {candidate.found.name for candidate in candidates},
+        key=lambda name: (order.get(name, len(order)), len(name), name),
+    ):
         rivals = [candidate for candidate in candidates if candidate.found.name == name]
         best = rivals[0]
         for rival in rivals[1:]:

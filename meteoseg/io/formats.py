@@ -9,12 +9,15 @@ from meteoseg.io import image, jeol, text, tiff
 from meteoseg.io.jeol import conditions_of, read_jeol
 from meteoseg.io.source import MapSource
 
-#: Spectrum cubes, by suffix: recognised, not read.
+#: Spectrum cubes and single spectra, by suffix: sections of their own (`cubemaps`).
 CUBES = {
     ".bcf": "Bruker", ".rpl": "ripple", ".raw": "ripple", ".pts": "JEOL", ".elid": "Phenom", ".emd": "Velox",
-    ".h5oina": "Oxford", ".spd": "EDAX", ".hspy": "HyperSpy",
+    ".h5oina": "Oxford", ".spd": "EDAX", ".hspy": "HyperSpy", ".msa": "EMSA", ".emsa": "EMSA",
 }  # fmt: skip
-CUBE_REMEDY = "export its element maps (TIFF, PNG or CSV) and give their folder"
+#: Cubes that no open library reads.
+CLOSED_CUBES = (".h5oina",)
+CUBE_REMEDY = "give the cube itself as the section, or name it in section.toml as [cube] file"
+CLOSED_REMEDY = "export its element maps (TIFF, PNG or CSV) and give their folder"
 
 
 def kind_of(path: Path) -> str | None:
@@ -26,6 +29,11 @@ def kind_of(path: Path) -> str | None:
         return "jeol"
     kinds = {"tiff": tiff.SUFFIXES, "image": image.SUFFIXES, "text": text.SUFFIXES}
     return next((kind for kind, suffixes in kinds.items() if suffix in suffixes), None)
+
+
+def is_readable_cube(path: Path) -> bool:
+    """Tell whether a file is a spectrum cube, or a spectrum, that can be a section."""
+    return kind_of(path) == "cube" and path.suffix.lower() not in CLOSED_CUBES
 
 
 def read_maps(path: Path) -> tuple[MapSource, ...]:
@@ -40,8 +48,8 @@ def read_maps(path: Path) -> tuple[MapSource, ...]:
     kind = kind_of(path)
     readers = {"tiff": tiff.read_tiff, "image": image.read_image, "text": text.read_text, "jeol": read_jeol}
     if kind == "cube":
-        vendor = CUBES[path.suffix.lower()]
-        raise InputError(f"{path} is a {vendor} spectrum cube: {CUBE_REMEDY}.")
+        remedy = CLOSED_REMEDY if path.suffix.lower() in CLOSED_CUBES else CUBE_REMEDY
+        raise InputError(f"{path} is a {CUBES[path.suffix.lower()]} spectrum cube: {remedy}.")
     if kind is None:
         known = ", ".join((*tiff.SUFFIXES, *image.SUFFIXES, *text.SUFFIXES, *jeol.SUFFIXES))
         raise InputError(f"{path} is not of a known map format ({known}): export it in one of them.")

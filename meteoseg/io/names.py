@@ -6,7 +6,15 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from meteoseg.elements import ALIASES, ATOMIC_NUMBER, ATOMIC_WEIGHT, BSE, CANONICAL_CHANNELS
+from meteoseg.elements import (
+    ALIASES,
+    ATOMIC_NUMBER,
+    ATOMIC_WEIGHT,
+    BSE,
+    CANONICAL_CHANNELS,
+    is_channel_name,
+    is_component,
+)
 from meteoseg.errors import UnknownNameError
 
 #: Oxides met as file names of quantified maps: element, its atoms and the oxygens of the formula.
@@ -116,12 +124,16 @@ def recognise(text: str, *, where: str = "file name") -> Recognition | None:
     --------
     >>> recognise("obj1_32bt_Sul").name, recognise("Mg Kα1_2").name, recognise("K K series").name
     ('S', 'Mg', 'K')
+    >>> recognise("PCA1").name
+    'PCA1'
     >>> recognise("SiO2").oxide, recognise("Al Wt%").unit
     ('SiO2', 'wt%')
     >>> print(recognise("Semarkona thin section"))
     None
     """
     text = unicodedata.normalize("NFKC", text)
+    if is_component(text):
+        return Recognition(text, f"component image '{text}' in the {where}")
     matches = list(_TOKEN.finditer(text))
     found = _by_xray_line(text, matches, where) or _by_oxide(text, where) or _by_word(text, matches, where)
     if found is None:
@@ -233,12 +245,12 @@ def is_label_name(stem: str) -> bool:
 
 
 def check_channel_name(name: str) -> str:
-    """Return `name` if it is ``BSE`` or an element symbol.
+    """Return `name` if it is ``BSE``, an element symbol, or a component image such as ``PCA1``.
 
     Raises
     ------
-    UnknownNameError : it is neither; the message has the closest one.
+    UnknownNameError : it is none of them; the message has the closest one.
     """
-    if name != BSE and name not in ATOMIC_NUMBER:
+    if not is_channel_name(name):
         raise UnknownNameError.of("channel", name, [BSE, *ATOMIC_NUMBER])
     return name

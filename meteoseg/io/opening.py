@@ -8,8 +8,9 @@ from pathlib import Path
 
 from meteoseg.errors import InputError, PixelSizeError
 from meteoseg.grid import Window
+from meteoseg.io.cube import CubeOptions
 from meteoseg.io.folder import Found, channel_of, pixel_size_of, renamed, scan_file, scan_folder
-from meteoseg.io.formats import CUBE_REMEDY, kind_of, read_maps
+from meteoseg.io.formats import CLOSED_CUBES, CLOSED_REMEDY, CUBE_REMEDY, is_readable_cube, kind_of, read_maps
 from meteoseg.io.names import check_channel_name
 from meteoseg.io.sectionfile import name_in_section_toml, read_section_toml
 from meteoseg.io.source import MapSource, PixelSize, stem_of
@@ -51,12 +52,16 @@ def open_section(
     crop_to_common: bool = False,
     use_mask: bool = True,
     without: Collection[str] = (),
+    cube: CubeOptions | None = None,
 ) -> Section:
     """Open the maps of a section without reading their pixels (text and JPEG/PNG files are decoded once).
 
+    Of a spectrum cube the spectra are added once, to find its elements; maps are made when they are first read.
+
     Parameters
     ----------
-    path : a folder of single maps, one file, or a section.toml (a folder that contains one is read through it).
+    path : a folder of single maps, one file, a spectrum cube, or a section.toml (a folder that contains one is read
+        through it).
     pixel_size_um : micrometres per pixel, one number or (dy, dx); wins over what the files say.
     pixel_size_error_pct : one standard deviation of the pixel size in percent.
     channels : channel name -> file; wins over the recognition for these channels.
@@ -64,6 +69,7 @@ def open_section(
     crop_to_common : keep the common top-left part of maps and mask that differ in size.
     use_mask : False ignores the section mask.
     without : channels that are left out, whatever their files look like.
+    cube : elements and energy axis of a spectrum cube, where they are not left to the file and its spectra.
 
     Raises
     ------
@@ -74,7 +80,7 @@ def open_section(
     """
     path = Path(path)
     given = {check_channel_name(key): Path(value) for key, value in (channels or {}).items()}
-    opened = _open(path, given, without)
+    opened = _open(path, given, without, cube or CubeOptions())
     overrides = [(key, *_given_channel(key, file)) for key, file in given.items()]
     merged = dict(opened.found.channels) | {key: channel for key, channel, _ in overrides}
     sources = (*opened.found.sources, *(source for _, _, source in overrides))
@@ -96,12 +102,12 @@ def open_section(
     )
 
 
-def _open(path: Path, given: Mapping[str, Path], without: Collection[str]) -> _Opened:
+def _open(path: Path, given: Mapping[str, Path], without: Collection[str], cube: CubeOptions) -> _Opened:
     if not path.exists():
-        raise InputError(f"{path} does not exist: give a folder of maps, one map file or a section.toml.")
+        raise InputError(f"{path} does not exist: give a folder of maps, one map file, a cube or a section.toml.")
     toml = path / TOML_NAME if path.is_dir() else path
     if toml.suffix.lower() == ".toml" and toml.is_file():
-        described = read_section_toml(toml, without)
+        described = read_section_toml(toml, without, cube)
         return _Opened(
             described.found,
             described.name or toml.resolve().parent.name,
@@ -109,6 +115,12 @@ def _open(path: Path, given: Mapping[str, Path], without: Collection[str]) -> _O
             toml.name if described.pixel_size_um else "unknown",
             described.pixel_size_error_pct,
         )
+    if path.is_file() and is_readable_cube(path):
+        from meteoseg.io.cubemaps import cube_channels
+
+        return _Opened(cube_channels(path, cube), stem_of(path))
+    if not cube.is_empty:
+        raise InputError(f"{path} is no spectrum cube: leave out --elements, --ev-per-channel and --energy-offset.")
     if path.is_dir():
         taken = {file.resolve() for file in given.values()}
         return _Opened(scan_folder(path, {*given, *without}, taken), path.resolve().name)
@@ -132,9 +144,11 @@ def _nothing_found(path: Path, found: Found) -> str:
     seen = [f"{file.name} ({reason})" for file, reason in found.skipped] + [
         f"{mask.name} (mask)" for mask in found.masks
     ]
-    cubes = [file.name for file, _ in found.skipped if file.is_file() and kind_of(file) == "cube"]
+    cubes = [file for file, _ in found.skipped if file.is_file() and kind_of(file) == "cube"]
     if cubes:
-        return f"No recognisable channel in {path}, only spectrum cubes ({', '.join(cubes[:3])}): {CUBE_REMEDY}."
+        remedy = CLOSED_REMEDY if cubes[0].suffix.lower() in CLOSED_CUBES else CUBE_REMEDY
+        names = ", ".join(file.name for file in cubes[:3])
+        return f"No recognisable channel in {path}, only spectrum cubes ({names}): {remedy}."
     listed = "; ".join(seen[:6]) + (f"; and {len(seen) - 6} more" if len(seen) > 6 else "")
     return (
         f"No recognisable channel in {path}: it has {listed or 'no files'}. "

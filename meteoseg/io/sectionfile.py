@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from meteoseg.errors import InputError, PixelSizeError, UnknownNameError
+from meteoseg.io.cube import CubeOptions
 from meteoseg.io.folder import Candidate, Found, channel_of
-from meteoseg.io.formats import read_maps
+from meteoseg.io.formats import is_readable_cube, read_maps
 from meteoseg.io.names import OXIDES, Recognition, check_channel_name
 from meteoseg.io.registered import entry_of, warped, write_displacements
 from meteoseg.io.source import MapSource, OxidePlane, PixelSize
@@ -20,8 +21,8 @@ from meteoseg.io.tiffplane import TiffPlane
 from meteoseg.io.warped import WarpedPlane
 from meteoseg.section import UNITS, Channel, Plane, PlaneView, Section
 
-_KEYS = ("name", "pixel_size_um", "pixel_size_error_pct", "mask", "channels")
-_CHANNEL_KEYS = ("file", "page", "unit", "oxide", "register")
+_KEYS = ("name", "pixel_size_um", "pixel_size_error_pct", "mask", "channels", "cube")
+_CHANNEL_KEYS = ("file", "page", "unit", "oxide", "cube", "register")
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ class SectionFile:
     pixel_size_error_pct: float | None
 
 
-def read_section_toml(path: Path, without: Collection[str] = ()) -> SectionFile:
+def read_section_toml(path: Path, without: Collection[str] = (), cube: CubeOptions = CubeOptions()) -> SectionFile:  # noqa: B008 - frozen
     """Read a section.toml; file names are relative to it, and the channels `without` are left out.
+
+    `cube` goes before what its table [cube] says.
 
     Raises
     ------
@@ -44,19 +47,46 @@ def read_section_toml(path: Path, without: Collection[str] = ()) -> SectionFile:
     """
     data = _parse(path)
     _refuse_unknown(data, _KEYS, path)
-    name, mask, table = data.get("name"), data.get("mask"), data.get("channels")
+    name, mask, table = data.get("name"), data.get("mask"), data.get("channels", {} if "cube" in data else None)
     for key, value in (("name", name), ("mask", mask)):
         if value is not None and not isinstance(value, str):
             raise InputError(f"{path}: {key} must be a text in quotes, got {value!r}.")
-    if not isinstance(table, dict) or not table:
+    if not isinstance(table, dict) or not (table or "cube" in data):
         raise InputError(f'{path} names no channels: add a table [channels] with lines such as Fe = "Fe.tif".')
     made = {check_channel_name(key): _channel(key, value, path) for key, value in table.items() if key not in without}
+    spectra = _cube(data, path, cube)
     found = Found(
-        {key: channel for key, (channel, _) in made.items()},
-        tuple(source for channel, source in made.values() if not isinstance(channel.plane, WarpedPlane)),
+        {name: channel for name, channel in spectra.channels.items() if name not in without}
+        | {key: channel for key, (channel, _) in made.items()},
+        (
+            *spectra.sources,
+            *(source for channel, source in made.values() if not isinstance(channel.plane, WarpedPlane)),
+        ),
         (path.parent / mask,) if mask is not None else (),
+        notes=spectra.notes,
     )
     return SectionFile(found, name, _pixel_size(data, path), _number(data, "pixel_size_error_pct", path))
+
+
+def _cube(data: dict[str, Any], path: Path, given: CubeOptions) -> Found:
+    """Open the cube of the table [cube], if there is one."""
+    table = data.get("cube")
+    if table is None:
+        if not given.is_empty:
+            raise InputError(f"{path} names no cube: leave out --elements, --ev-per-channel and --energy-offset.")
+        return Found({})
+    if not isinstance(table, dict) or not isinstance(table.get("file"), str):
+        raise InputError(f'{path}: [cube] needs a line such as file = "A12.bcf".')
+    options = CubeOptions.from_table({key: value for key, value in table.items() if key != "file"}, f"{path} [cube]")
+    return _open_cube(path.parent / table["file"], given.over(options))
+
+
+def _open_cube(file: Path, options: CubeOptions) -> Found:
+    from meteoseg.io.cubemaps import cube_channels
+
+    if not is_readable_cube(file):
+        raise InputError(f"{file} is no spectrum cube that can be read: name one, such as a .bcf or .rpl file.")
+    return cube_channels(file, options)
 
 
 def name_in_section_toml(path: Path) -> str | None:
@@ -85,8 +115,13 @@ def write_section_toml(section: Section, path: str | Path) -> None:
         lines.append(f"pixel_size_error_pct = {section.pixel_size_error_pct!r}")
     if section.mask_paths:
         lines.append(f"mask = {_relative(section.mask_paths[0], path)}")
-    lines += ["", "[channels]"]
-    lines += [f"{channel.name} = {_channel_line(channel, path)}" for channel in section.channels.values()]
+    spectra = [channel for channel in section.channels.values() if cube_options_of(channel) is not None]
+    if spectra:
+        lines += _cube_lines(spectra[0], path)
+    others = [channel for channel in section.channels.values() if channel not in spectra]
+    if others:
+        lines += ["", "[channels]"]
+        lines += [f"{channel.name} = {_channel_line(channel, path)}" for channel in others]
     _write_grids(section, path)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -109,6 +144,8 @@ def _channel(name: str, value: Any, path: Path) -> tuple[Channel, MapSource]:
     if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
         raise InputError(f'{path}: {name} must be "FILE" or {{ file = "FILE", page = N, unit = "counts" }}.')
     _refuse_unknown(entry, _CHANNEL_KEYS, path)
+    if "cube" in entry:
+        return _of_cube(name, entry, path)
     unit, oxide = entry.get("unit"), entry.get("oxide")
     if unit is not None and unit not in UNITS:
         raise UnknownNameError.of("unit", str(unit), UNITS)
@@ -123,6 +160,15 @@ def _channel(name: str, value: Any, path: Path) -> tuple[Channel, MapSource]:
         plane = warped(channel.plane, entry["register"], path)
         channel = replace(channel, plane=plane, reason=f"{channel.reason}; registered to the grid of the maps")
     return channel, source
+
+
+def _of_cube(name: str, entry: dict[str, Any], path: Path) -> tuple[Channel, MapSource]:
+    """Open the map that a run made from a cube; its entry names the elements and the energy axis."""
+    options = CubeOptions.from_table(entry["cube"], str(path))
+    found = _open_cube(path.parent / entry["file"], options)
+    if name not in found.channels:
+        raise InputError(f"{entry['file']} gives no {name}, only {', '.join(found.channels)}: name another channel.")
+    return found.channels[name], found.sources[0]
 
 
 def _image(sources: tuple[MapSource, ...], page: Any, path: Path) -> MapSource:
@@ -155,7 +201,9 @@ def _number(data: dict[str, Any], key: str, path: Path) -> float | None:
 
 
 def stored_as(channel: Channel) -> dict[str, Any]:
-    """Return what says where a map lies: its `file` as it was named; `page`, `oxide`, `register` where there are such.
+    """Return what says where a map lies: its `file` as it was named.
+
+    `page`, `oxide`, `register` and `cube` stand beside it where there are such.
 
     Raises
     ------
@@ -165,6 +213,9 @@ def stored_as(channel: Channel) -> dict[str, Any]:
         raise InputError(f"Channel '{channel.name}' is only in memory: write it to a file first.")
     plane: Plane = channel.plane.plane if isinstance(channel.plane, PlaneView) else channel.plane
     found: dict[str, Any] = {"file": str(channel.path)}
+    options = cube_options_of(channel)
+    if options is not None:
+        return found | {"cube": options.stated()}
     if isinstance(plane, WarpedPlane):
         found["register"] = entry_of(plane)
         plane = plane.plane
@@ -174,6 +225,13 @@ def stored_as(channel: Channel) -> dict[str, Any]:
     if isinstance(plane, TiffPlane) and plane.page is not None:
         found["page"] = plane.page
     return found
+
+
+def cube_options_of(channel: Channel) -> CubeOptions | None:
+    """Return what makes a channel again from its spectrum cube, the elements among it; None for other channels."""
+    plane: Plane = channel.plane.plane if isinstance(channel.plane, PlaneView) else channel.plane
+    maps = getattr(plane, "maps", None)
+    return None if maps is None else replace(maps.options, elements=maps.elements)
 
 
 def open_stored(name: str, entry: Mapping[str, Any], listed_in: Path) -> Channel:
@@ -216,6 +274,12 @@ def _write_grids(section: Section, toml: Path) -> None:
         plane = channel.plane.plane if isinstance(channel.plane, PlaneView) else channel.plane
         if isinstance(plane, WarpedPlane) and plane.transform.grid is not None:
             write_displacements(plane.transform.grid, _displacement_file(channel, toml))
+
+
+def _cube_lines(channel: Channel, toml: Path) -> list[str]:
+    where = stored_as(channel)
+    stated = {key: json.dumps(value, ensure_ascii=False) for key, value in where["cube"].items()}
+    return ["", "[cube]", f"file = {_relative(Path(where['file']), toml)}", *(f"{k} = {v}" for k, v in stated.items())]
 
 
 def _relative(path: Path, toml: Path) -> str:

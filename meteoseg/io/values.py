@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meteoseg.elements import is_component
 from meteoseg.errors import InputError
 from meteoseg.grid import row_bands
+from meteoseg.io.sectionfile import cube_options_of
 from meteoseg.section import Channel, Section
 
 #: An 8-bit map with more of its pixels at 255 than this has lost its bright end.
@@ -48,8 +50,9 @@ class _Tally:
 def check_values(section: Section) -> tuple[str, ...]:
     """Count NaN, negative, saturated and censored values of each channel; all are kept as they are.
 
-    Also reported: a channel that is zero everywhere, 8-bit maps with over 5 % of their pixels at 255, and
-    count maps in which 1 never occurs while 0 and 2 do (counts of one were stored as 0).
+    Negative net counts of a spectrum cube are not: they belong to it. Also reported: a channel that is zero
+    everywhere, 8-bit maps with over 5 % of their pixels at 255, and count maps in which 1 never occurs while 0 and 2 do
+    (counts of one were stored as 0).
 
     Raises
     ------
@@ -81,12 +84,14 @@ def _tally(channel: Channel) -> _Tally:
 
 def _report(channel: Channel, tally: _Tally) -> list[str]:
     name = channel.name
+    # Net counts scatter around 0 where an element is absent; components have both signs.
+    is_net = is_component(name) or cube_options_of(channel) is not None
     if tally.is_all_zero and not tally.nan:
         return [f"{name}: all-zero map"]
     lines = [
         f"{name}: {count} of {tally.pixels} pixels {'is' if count == 1 else 'are'} {what}"
         f" ({_percent(count, tally)}), kept"
-        for count, what in ((tally.nan, "NaN"), (tally.negative, "negative"))
+        for count, what in ((tally.nan, "NaN"), (0 if is_net else tally.negative, "negative"))
         if count
     ]
     if tally.saturated > SATURATED_SHARE * tally.pixels:

@@ -14,7 +14,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
-from meteoseg.elements import ATOMIC_NUMBER, BSE
+from meteoseg.elements import is_channel_name
 from meteoseg.legend import LAYERS, UNCLASSIFIED, Legend, default_legend
 from meteoseg.report.chemistry import chemistry_rows
 from meteoseg.report.chondrulepart import chondrule_part, size_gaps, size_rows
@@ -200,7 +200,7 @@ def merge_notes(notes: Sequence[str]) -> list[str]:
     subjects: dict[str, list[str]] = {}
     for note in dict.fromkeys(notes):
         subject, colon, remark = note.partition(": ")
-        is_channel = bool(colon) and (subject == BSE or subject in ATOMIC_NUMBER)
+        is_channel = bool(colon) and is_channel_name(subject)
         subjects.setdefault(remark if is_channel else note, []).extend([subject] if is_channel else [])
     return [f"{', '.join(names)}: {text}" if names else text for text, names in subjects.items()]
 

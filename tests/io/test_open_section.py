@@ -202,12 +202,17 @@ def test_nothing_to_open(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".bcf", ".rpl", ".pts", ".elid", ".emd", ".h5oina", ".spd"])
-def test_spectrum_cubes_are_refused_with_the_remedy(tmp_path, suffix):
-    cube = tmp_path / f"map{suffix}"
-    cube.write_bytes(b"x")
-    for target in (cube, tmp_path):
-        with pytest.raises(InputError, match="export its element maps"):
-            open_section(target)
+def test_spectrum_cubes_in_a_folder_are_named_with_the_remedy(tmp_path, suffix):
+    (tmp_path / f"map{suffix}").write_bytes(b"x")
+    remedy = "export its element maps" if suffix == ".h5oina" else "give the cube itself as the section"
+    with pytest.raises(InputError, match=rf"only spectrum cubes \(map{suffix}\): {remedy}"):
+        open_section(tmp_path)
+
+
+def test_cubes_that_no_library_reads_are_refused(tmp_path):
+    (tmp_path / "map.h5oina").write_bytes(b"x")
+    with pytest.raises(InputError, match="Oxford spectrum cube: export its element maps"):
+        open_section(tmp_path / "map.h5oina")
 
 
 def test_broken_map_is_an_error_not_a_gap(folder):

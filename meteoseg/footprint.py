@@ -11,6 +11,8 @@ _INSIDE, _LAYER, _COMPONENTS = 1, 1, 6
 #: Bytes per pixel of compressed files, about twice those of a simulated CV (1.9 Mpx: labels 0.10, probabilities 0.34)
 #: and of Semarkona's chondrule 8 (0.9 Mpx: chemistry 1.8).
 _LABELS, _PROBABILITIES, _CHEMISTRY = 0.2, 0.7, 3.6
+#: Bytes per pixel of two label images in colours, with their coarser levels.
+_PAINTED = 0.5
 #: Report and tables, whatever the size of the section.
 _PAGES = 20_000_000
 
@@ -50,6 +52,18 @@ def remake_need(name: str, shape: tuple[int, int], layers: Collection[str], *, c
     scratch = _INSIDE + sum(4 if layer == "chondrules" else _LAYER for layer in layers)
     need = _need(f"making '{name}' again", shape, scratch, _CHEMISTRY * chemistry)
     return DiskNeed(need.what, need.scratch, need.results, "move the results to another disk")
+
+
+def export_need(name: str, shape: tuple[int, int], formats: Collection[str], *, map_bytes: int) -> DiskNeed:
+    """Return what the export of a result takes at most; the outlines of objects count as tables.
+
+    Parameters
+    ----------
+    formats : ``ome-tiff`` and ``ome-zarr`` take space. map_bytes : bytes per pixel of all maps together.
+    """
+    each = {"ome-tiff": _PAINTED, "ome-zarr": _LABELS}
+    results = sum(each[chosen] + 4 / 3 * map_bytes for chosen in formats if chosen in each)
+    return _need(f"exporting '{name}'", shape, 0, results)
 
 
 def _need(what: str, shape: tuple[int, int], scratch: int, results: float) -> DiskNeed:

@@ -38,6 +38,12 @@ def section_options(command: F) -> F:
     )
 
 
+def standards_option(command: F) -> F:
+    """Add ``--standards``."""
+    text = "Standards, a calibration.json, or the section itself."
+    return click.option("--standards", type=PathArgument, metavar="DIR|FILE|self", help=text)(command)
+
+
 def open_given(path: Path, given: dict[str, Any], *, name: str | None = None) -> Section:
     """Open SECTION as the options of `section_options` say."""
     from meteoseg.io import open_section

@@ -25,7 +25,7 @@ LEVELS = {
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
         4: "segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch drawnscores "
-        "finetuning clustering",
+        "finetuning clustering export",
         5: "console options cli __main__",
     }.items()
     for name in names.split()

@@ -10,8 +10,8 @@ import numpy as np
 
 from meteoseg.diskspace import check_space, disk_full_told
 from meteoseg.errors import InputError, OutputExistsError
-from meteoseg.export.images import common_type, write_maps, write_painted
 from meteoseg.export.imagej import need_roifile, write_rois
+from meteoseg.export.images import common_type, write_maps, write_painted
 from meteoseg.export.omezarr import need_zarr, write_ome_zarr
 from meteoseg.export.qupath import write_geojson
 from meteoseg.export.result import ResultFiles

@@ -34,18 +34,17 @@ def need_roifile() -> None:
         import roifile  # noqa: F401
     except ImportError as error:
         raise InputError(
-            "ImageJ regions need the package roifile: pip install roifile, or leave imagej out of --to."
+            "ImageJ regions need the package roifile: pip install roifile, or choose others with --to."
         ) from error
 
 
 def write_rois(path: Path, objects: Iterable[ExportedObject]) -> int:
     """Write one region per object into a zip file, one at a time; return how many."""
-    number = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, item in enumerate(objects, start=1):
+        for item in objects:
             region = roi(item)
             archive.writestr(f"{region.name}.roi", region.tobytes())
-    return number
+        return len(archive.namelist())
 
 
 def roi(item: ExportedObject) -> ImagejRoi:

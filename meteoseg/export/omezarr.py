@@ -44,7 +44,9 @@ def need_zarr() -> None:
     try:
         import zarr
     except ImportError as error:
-        raise InputError("OME-Zarr needs the package zarr: pip install 'zarr>=3', or leave ome-zarr out.") from error
+        raise InputError(
+            "OME-Zarr needs the package zarr: pip install 'zarr>=3', or choose others with --to."
+        ) from error
     if int(zarr.__version__.partition(".")[0]) < 3:
         raise InputError(f"OME-Zarr needs zarr 3 or newer, found {zarr.__version__}: pip install 'zarr>=3'.")
 

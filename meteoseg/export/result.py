@@ -63,7 +63,8 @@ class ResultFiles:
         opened = cls(folder, open_result(folder))
         if opened.objects is not None and opened.objects.shape != opened.layers.shape:
             raise ShapeMismatchError(
-                f"{folder / LABEL_FILES['chondrules']} and the other label images differ in size: edit them on one grid."
+                f"{folder / LABEL_FILES['chondrules']} and the other label images differ in size: "
+                "edit them on one grid."
             )
         return opened
 
@@ -175,7 +176,7 @@ class ResultFiles:
 
     def numbers_of(self, number: int) -> dict[str, float]:
         """Return the numeric columns of an object's row (True and False as 1 and 0), without those that are missing."""
-        return _numbers(self.table.loc[number], self.table)
+        return _numbers(self.table, number)
 
     def exported_objects(self) -> Iterator[ExportedObject]:
         """Yield the objects in the order of their ids, each read from its own window of the image.
@@ -184,8 +185,10 @@ class ResultFiles:
         ------
         InputError : image and table do not list the same objects with the same areas.
         """
-        windows, names = self.object_windows, self.label_names if self.object_windows else {}
-        for number, window in windows.items():
+        if self.objects is None or not self.object_windows:
+            return
+        names = self.label_names
+        for number, window in self.object_windows.items():
             name = str(names[number])
             yield ExportedObject(
                 number,
@@ -251,15 +254,14 @@ def _mask(plane: Plane, window: Window, number: int) -> NDArray[np.bool_]:
     return inside
 
 
-def _numbers(row: pd.Series, table: pd.DataFrame) -> dict[str, float]:
-    """Return the numeric columns of a row (True and False as 1 and 0) without those that are missing."""
-    names = [name for name in table if table[name].dtype.kind in "biuf"]
+def _numbers(table: pd.DataFrame, number: int) -> dict[str, float]:
     found: dict[str, float] = {}
-    for name in names:
-        value = row[name]
-        if np.isfinite(value):
-            whole = table[name].dtype.kind in "biu"
-            found[str(name)] = int(value) if whole else float(value)
+    for name in map(str, table.columns):
+        column = table[name]
+        if column.dtype.kind in "biu":
+            found[name] = int(column[number])
+        elif column.dtype.kind == "f" and np.isfinite(column[number]):
+            found[name] = float(column[number])
     return found
 
 

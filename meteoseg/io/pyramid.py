@@ -80,7 +80,7 @@ def tiles_of_next_level(path: Path, level: int, *, average: bool) -> Iterator[ND
     """
     with tifffile.TiffFile(path, is_ome=False) as tif, path.open("rb") as handle:
         for number in range(len(tif.pages)):
-            page = tif.pages[number]
+            page: Any = tif.pages[number]
             if level:
                 page = page.pages[level - 1]
             for row in range(0, page.imagelength, 2 * TILE_PX):
@@ -91,7 +91,7 @@ def tiles_of_next_level(path: Path, level: int, *, average: bool) -> Iterator[ND
                 yield from tiles_of_rows(upper)
 
 
-def _tile_row(handle: Any, page: tifffile.TiffPage, row: int) -> NDArray[Any]:
+def _tile_row(handle: Any, page: Any, row: int) -> NDArray[Any]:
     """Read the rows of the tiles that begin at `row`: (h, W) or (h, W, samples)."""
     height, width, samples = min(TILE_PX, page.imagelength - row), page.imagewidth, page.samplesperpixel
     rows = np.empty((height, width, samples), page.dtype)

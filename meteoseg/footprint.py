@@ -9,8 +9,9 @@ from meteoseg.diskspace import DiskNeed
 #: Bytes per pixel of arrays on disk: the section mask; a layer of labels; components with objects and holes.
 _INSIDE, _LAYER, _COMPONENTS = 1, 1, 6
 #: Bytes per pixel of compressed files, about twice those of a simulated CV (1.9 Mpx: labels 0.10, probabilities 0.34)
-#: and of Semarkona's chondrule 8 (0.9 Mpx: chemistry 1.8).
-_LABELS, _PROBABILITIES, _CHEMISTRY = 0.2, 0.7, 3.6
+#: and of Semarkona's chondrule 8 (0.9 Mpx: chemistry 1.8), and for coarser levels half as much again (labels: measured
+#: 1.4 to 1.6 times) or a third (values).
+_LABELS, _PROBABILITIES, _CHEMISTRY = 0.3, 0.9, 4.8
 #: Bytes per pixel of two label images in colours, with their coarser levels.
 _PAINTED = 0.5
 #: Report and tables, whatever the size of the section.
@@ -31,7 +32,7 @@ def segment_need(
     Examples
     --------
     >>> str(segment_need("A12", (40000, 40000), ["phases", "components"], probabilities=False, chemistry=False))
-    "segmenting 'A12' needs about 13.1 GB there, 12.8 GB of it only while it runs"
+    "segmenting 'A12' needs about 13.3 GB there, 12.8 GB of it only while it runs"
     """
     has_phases, has_components = chemistry or "phases" in layers, "components" in layers
     scratch = _INSIDE + _LAYER * has_phases + _COMPONENTS * has_components

@@ -68,7 +68,7 @@ class ResultFiles:
             )
         return opened
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Name of the section."""
         return str(read_run(self.folder).get("section", {}).get("name", self.folder.name))

@@ -166,12 +166,10 @@ class ResultFiles:
         if self.objects is None:
             return {}
         windows = dict(iter_object_windows(_Sliced(self.objects)))  # type: ignore[arg-type]
-        area_px = dict.fromkeys(windows, 0)
+        area_px = np.zeros(max(windows, default=0) + 1, np.int64)
         for window in row_bands(self.objects.shape):
-            for number, count in zip(*np.unique(self.objects.read(window), return_counts=True), strict=True):
-                if number:
-                    area_px[int(number)] += int(count)
-        self._check_table(area_px)
+            area_px += np.bincount(self.objects.read(window).astype(np.int64).ravel(), minlength=area_px.size)
+        self._check_table({number: int(area_px[number]) for number in windows})
         return windows
 
     def numbers_of(self, number: int) -> dict[str, float]:

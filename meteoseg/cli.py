@@ -17,6 +17,7 @@ from meteoseg.commands.cubes import add_cube_commands
 from meteoseg.commands.register import register
 from meteoseg.console import CommandGroup
 from meteoseg.errors import InputError
+from meteoseg.export.command import export
 from meteoseg.options import (
     PathArgument,
     cluster_options,
@@ -28,6 +29,7 @@ from meteoseg.options import (
     patch_options,
     section_options,
     size_mm,
+    standards_option,
     value_of,
 )
 
@@ -78,12 +80,7 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
 @section_options
 @click.option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/.")
 @click.option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN.")
-@click.option(
-    "--standards",
-    type=PathArgument,
-    metavar="DIR|FILE|self",
-    help="Standards, a calibration.json, or the section itself.",
-)
+@standards_option
 @click.option(
     "--phases",
     type=PathArgument,
@@ -128,12 +125,7 @@ def segment(section: Path, out: Path, **given: Any) -> None:
 @click.argument("sections", type=PathArgument, metavar="MANIFEST.csv|DIR")
 @click.option("-o", "--out", type=PathArgument, required=True, help="Results go to OUT/<section name>/.")
 @click.option("--model", default="chondrite", show_default=True, help="Shipped model, weights file or RUN.")
-@click.option(
-    "--standards",
-    type=PathArgument,
-    metavar="DIR|FILE|self",
-    help="Standards, a calibration.json, or the section itself.",
-)
+@standards_option
 @click.option("--pixel-size", type=float, metavar="UM", help="Of sections whose row states none; wins over metadata.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Sections at a time.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a dask.distributed cluster.")
@@ -340,6 +332,7 @@ def modes(labels: Path, masks: tuple[Path, ...], out: Path | None, **given: Any)
 
 
 main.command("checkpoints")(checkpoints)
+main.command()(export)
 
 
 @main.command()

@@ -16,7 +16,7 @@ from meteoseg.errors import MeteosegError
 from meteoseg.memory import is_memory_short, memory_text
 
 #: Options whose values have no equals sign, and that take several where the argument of the command came first.
-_MANY_AFTER_ARGUMENT = ("--mask", "--use", "--elements")
+_MANY_AFTER_ARGUMENT = ("--mask", "--use", "--elements", "--to")
 
 #: Exit code after Ctrl-C: 128 and the number of the signal.
 _INTERRUPTED = 130

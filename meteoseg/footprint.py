@@ -9,8 +9,11 @@ from meteoseg.diskspace import DiskNeed
 #: Bytes per pixel of arrays on disk: the section mask; a layer of labels; components with objects and holes.
 _INSIDE, _LAYER, _COMPONENTS = 1, 1, 6
 #: Bytes per pixel of compressed files, about twice those of a simulated CV (1.9 Mpx: labels 0.10, probabilities 0.34)
-#: and of Semarkona's chondrule 8 (0.9 Mpx: chemistry 1.8).
-_LABELS, _PROBABILITIES, _CHEMISTRY = 0.2, 0.7, 3.6
+#: and of Semarkona's chondrule 8 (0.9 Mpx: chemistry 1.8), and for coarser levels half as much again (labels: measured
+#: 1.4 to 1.6 times) or a third (values).
+_LABELS, _PROBABILITIES, _CHEMISTRY = 0.3, 0.9, 4.8
+#: Bytes per pixel of two label images in colours, with their coarser levels.
+_PAINTED = 0.5
 #: Report and tables, whatever the size of the section.
 _PAGES = 20_000_000
 
@@ -29,7 +32,7 @@ def segment_need(
     Examples
     --------
     >>> str(segment_need("A12", (40000, 40000), ["phases", "components"], probabilities=False, chemistry=False))
-    "segmenting 'A12' needs about 13.1 GB there, 12.8 GB of it only while it runs"
+    "segmenting 'A12' needs about 13.3 GB there, 12.8 GB of it only while it runs"
     """
     has_phases, has_components = chemistry or "phases" in layers, "components" in layers
     scratch = _INSIDE + _LAYER * has_phases + _COMPONENTS * has_components
@@ -50,6 +53,18 @@ def remake_need(name: str, shape: tuple[int, int], layers: Collection[str], *, c
     scratch = _INSIDE + sum(4 if layer == "chondrules" else _LAYER for layer in layers)
     need = _need(f"making '{name}' again", shape, scratch, _CHEMISTRY * chemistry)
     return DiskNeed(need.what, need.scratch, need.results, "move the results to another disk")
+
+
+def export_need(name: str, shape: tuple[int, int], formats: Collection[str], *, map_bytes: int) -> DiskNeed:
+    """Return what the export of a result takes at most; the outlines of objects count as tables.
+
+    Parameters
+    ----------
+    formats : ``ome-tiff`` and ``ome-zarr`` take space. map_bytes : bytes per pixel of all maps together.
+    """
+    each = {"ome-tiff": _PAINTED, "ome-zarr": _LABELS}
+    results = sum(each[chosen] + 4 / 3 * map_bytes for chosen in formats if chosen in each)
+    return _need(f"exporting '{name}'", shape, 0, results)
 
 
 def _need(what: str, shape: tuple[int, int], scratch: int, results: float) -> DiskNeed:

@@ -41,6 +41,12 @@ def section_options(command: F) -> F:
     )
 
 
+def standards_option(command: F) -> F:
+    """Add ``--standards``."""
+    text = "Standards, a calibration.json, or the section itself."
+    return click.option("--standards", type=PathArgument, metavar="DIR|FILE|self", help=text)(command)
+
+
 def cube_options() -> list[Callable[[F], F]]:
     """Return the options that say how a spectrum cube is read."""
     option = click.option

@@ -20,12 +20,12 @@ LEVELS = {
         0: "_version errors diskspace memory legend legendedit section grid elements syntax expressions sampling "
         "mineraldata",
         1: "io registration channels simulate minerals tiles resample instances labelling objects stereology "
-        "estimation labelcounts modes metrics scores certainty classify clusters report output provenance measure labeltables "
-        "evaluate fetch labelimages reopening channelmeans footprint chondrules spectra",
+        "estimation labelcounts modes metrics scores certainty classify clusters report output provenance measure "
+        "labeltables evaluate fetch labelimages reopening channelmeans footprint chondrules spectra",
         2: "unet fusion smpunets folded modelfiles models",
         3: "predict inference train patches",
         4: "classifying segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch "
-        "drawnscores finetuning clustering checkpoints meteorites cubes",
+        "drawnscores finetuning clustering checkpoints meteorites cubes export",
         5: "console options commands cli __main__",
     }.items()
     for name in names.split()

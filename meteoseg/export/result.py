@@ -17,8 +17,9 @@ from meteoseg.errors import InputError, ShapeMismatchError
 from meteoseg.export.outlines import Outline, outlines
 from meteoseg.grid import Window, row_bands
 from meteoseg.io import open_labels
+from meteoseg.labelcounts import LabelLayers
 from meteoseg.legend import Legend, default_legend
-from meteoseg.measure import CHONDRULES_CSV, LABEL_FILES, TEXTURE_COLUMNS, LabelLayers, open_result, read_run
+from meteoseg.measure import CHONDRULES_CSV, LABEL_FILES, TEXTURE_COLUMNS, open_result, read_run
 from meteoseg.objects import iter_object_windows
 from meteoseg.reopening import reopen_section
 from meteoseg.section import Plane, Section

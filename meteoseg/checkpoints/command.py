@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from meteoseg.options import PathArgument
+_PATH = click.Path(path_type=Path)
 
 
-@click.argument("folder", type=PathArgument, metavar="OUT")
+@click.argument("folder", type=_PATH, metavar="OUT")
 @click.option("-n", "n", type=click.IntRange(min=2), default=300, show_default=True, help="Points to draw.")
 @click.option("--layer", type=click.Choice(["phases", "components"]), help="Layer  [default: phases, if OUT has them]")
 @click.option(
@@ -18,8 +18,8 @@ from meteoseg.options import PathArgument
 @click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same gives the same points."
 )
-@click.option("--maps", type=PathArgument, metavar="DIR", help="Where the maps of OUT lie, if they moved.")
-@click.option("--read", "labelled", type=PathArgument, metavar="CSV", help="Read the labelled list back.")
+@click.option("--maps", type=_PATH, metavar="DIR", help="Where the maps of OUT lie, if they moved.")
+@click.option("--read", "labelled", type=_PATH, metavar="CSV", help="Read the labelled list back.")
 @click.option("--overwrite", is_flag=True, help="Replace a list that was drawn before.")
 def checkpoints(
     folder: Path,

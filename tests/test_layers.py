@@ -38,7 +38,7 @@ FLOW = {
     "registration": {"io", "resample", "output", "provenance"},
     "labelling": {"instances", "resample", "objects"},
     "objects": {"stereology"},
-    "classify": {"objects"},
+    "classify": {"objects", "stereology"},
     "chondrules": {"objects", "stereology", "modes", "classify"},
     "report": {"objects", "minerals", "stereology", "chondrules", "classify"},
     "minerals": {"io"},

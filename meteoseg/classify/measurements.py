@@ -10,6 +10,8 @@ import pandas as pd
 
 from meteoseg.classify.groups import COMPONENT_PROPERTIES, PropertyRule, known_property, properties, rules, supported
 from meteoseg.errors import InputError
+from meteoseg.objects import edge_weight_of
+from meteoseg.stereology.planar import size_estimates
 
 #: Measured quantities that no group row refers to, used for type and weathering: rust, the mean Fa of type I over that
 #: of type II olivine, Cr2O3 of ferroan olivine, common size of the largest secondary feldspar.
@@ -245,19 +247,19 @@ def _size_value(
     least_um = _cut_off_um(chondrules, decision["min_diameter_px"])
     diameters_um = chondrules["equivalent_diameter_um"].astype(float)
     intact = (chondrules["kind"] == "chondrule") & ~chondrules["touches_edge"].astype(bool)
-    kept = diameters_um[intact & (diameters_um >= least_um)]
+    kept = chondrules[intact & (diameters_um >= least_um)]
     if len(kept) < decision["min_chondrules"]:
         notes.append(
             f"Only {len(kept)} intact, uncut chondrules of at least {least_um:.3g} um; below "
             f"{decision['min_chondrules']} their mean diameter is not used."
         )
         return {}
-    mean_mm = float(kept.mean()) / 1000
-    relative = math.hypot(
-        float(kept.std()) / float(kept.mean()) / math.sqrt(len(kept)), (pixel_size_error_pct or 0) / 100
-    )
+    mean = size_estimates(kept["equivalent_diameter_um"].to_numpy(float), edge_weight_of(kept))["mean_diameter"]
+    mean_mm = mean.value / 1000
+    relative = math.hypot(mean.standard_error / mean.value, (pixel_size_error_pct or 0) / 100)
+    corrected = ", weighted for those of their size that the edges cut" if "edge_weight" in kept else ""
     notes.append(
-        f"Mean chondrule diameter: {len(kept)} intact, uncut chondrules of at least {least_um:.3g} um, "
+        f"Mean chondrule diameter: {len(kept)} intact, uncut chondrules of at least {least_um:.3g} um{corrected}, "
         "in the plane of section."
     )
     return {"chondrule_mean_diameter": Measured(mean_mm, mean_mm * relative)}

@@ -230,7 +230,8 @@ def test_a_batch_goes_on_after_a_section_without_memory_and_tables_stay_whole(
 
 
 def command(code: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start the command line in a process of its own after some code."""
+    """Start the command line in a process of its own after some code; Ctrl-C reaches it also where tests run apart."""
+    code = f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"
     code += "\nfrom meteoseg.__main__ import main\nmain()"
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -24,6 +24,10 @@ FUSIONS = ("early", "late", "shared")
 FULL_RESOLUTION_WIDTHS = (16, 32, 64, 96)
 
 
+#: Turns and flips that leave the label as it is.
+SYMMETRIES = ("none", "square", "mirrors", "mirror-rows", "mirror-cols")
+
+
 @dataclass(frozen=True)
 class CropPlan:
     """How objects are cropped; see `PatchCard` for what the fields mean."""
@@ -55,6 +59,7 @@ class PatchCard:
     margin : of objects, what a crop shows around them, as a share of their longer side.
     min_diameter_px : objects smaller than this (equivalent diameter on the maps) stay unclassified.
     encoder, widths, fusion, branches, dropout : see `meteoseg.patches.network`.
+    views : flips and turns of each image whose logits are averaged, one of `SYMMETRIES`.
     temperature : divides the logits before the softmax.
     min_probability : under it an image is unclassified.
     """
@@ -76,6 +81,7 @@ class PatchCard:
     fusion: str = "early"
     branches: tuple[tuple[str, ...], ...] = ()
     dropout: float = 0.2
+    views: str = "none"
     temperature: float = 1.0
     min_probability: float = 0.0
     training_data: tuple[str, ...] = ()
@@ -98,6 +104,7 @@ class PatchCard:
             ("normalisation", self.normalisation, NORMALISATIONS),
             ("mask", self.mask, MASKS),
             ("fusion", self.fusion, FUSIONS),
+            ("views", self.views, SYMMETRIES),
         ):
             if value not in known:
                 raise UnknownNameError.of(what, value, known)

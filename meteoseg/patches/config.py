@@ -9,7 +9,7 @@ from typing import Any
 
 from meteoseg.errors import InputError, UnknownNameError
 from meteoseg.modelfiles import shipped_models
-from meteoseg.patches.card import FITS, FULL_RESOLUTION_WIDTHS, FUSIONS, MASKS, NORMALISATIONS, TASK
+from meteoseg.patches.card import FITS, FULL_RESOLUTION_WIDTHS, FUSIONS, MASKS, NORMALISATIONS, SYMMETRIES, TASK
 from meteoseg.train.config import (
     LEAKY_HOLDOUTS,
     AugmentConfig,
@@ -22,8 +22,6 @@ from meteoseg.train.config import (
 )
 from meteoseg.unet import FULL_RESOLUTION
 
-#: Turns and flips that leave the label as it is.
-SYMMETRIES = ("none", "square", "mirrors", "mirror-rows", "mirror-cols")
 BALANCES = ("sampler", "loss", "none")
 #: More widths than this halve an image to nothing.
 _MAX_LEVELS = 7
@@ -66,6 +64,7 @@ class PatchNetworkConfig:
     """The network, see `meteoseg.patches.network`.
 
     `start` names a model for patches whose encoder weights are taken; `freeze` then trains the head alone.
+    `average_views` takes the mean over the flips and turns of [augment] symmetry when images are labelled.
     """
 
     encoder: str = FULL_RESOLUTION
@@ -76,6 +75,7 @@ class PatchNetworkConfig:
     pretrained: bool = False
     start: str = ""
     freeze: bool = False
+    average_views: bool = False
 
     def __post_init__(self) -> None:
         check_range("network", "dropout", self.dropout, 0, 0.95)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from meteoseg.certainty import mean_shares
 from meteoseg.errors import InputError
@@ -20,6 +21,14 @@ from meteoseg.patches.network import PatchFile, PatchNetwork, load_patch_network
 from meteoseg.patches.prepare import Preparation
 
 BATCH = 64
+#: Axes of (B, C, rows, cols) that the views of a symmetry flip; those of the square are transposed as well.
+_FLIPS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "none": ((),),
+    "mirror-rows": ((), (2,)),
+    "mirror-cols": ((), (3,)),
+    "mirrors": ((), (2,), (3,), (2, 3)),
+    "square": ((), (2,), (3,), (2, 3)),
+}
 
 
 @dataclass(frozen=True)
@@ -87,12 +96,32 @@ def network_logits(
         for start in range(0, count, batch_size):
             stop = min(start + batch_size, count)
             batch = torch.from_numpy(np.stack([image(index) for index in range(start, stop)]))
-            with torch.autocast(device.type, enabled=device.type == "cuda"):
-                logits = network(batch.to(device, memory_format=torch.channels_last))
-            out[start:stop] = logits.float().cpu().numpy()
+            seen = [_logits(network, view.to(device)) for view in views_of(batch, network.card.views)]
+            out[start:stop] = torch.stack(seen).mean(dim=0).cpu().numpy()
             if progress is not None:
                 progress(stop, count)
     return out
+
+
+def _logits(network: PatchNetwork, batch: Tensor) -> Tensor:
+    with torch.autocast(batch.device.type, enabled=batch.is_cuda):
+        logits: Tensor = network(batch.contiguous(memory_format=torch.channels_last))
+    return logits.float()
+
+
+def views_of(images: Tensor, symmetry: str) -> Iterator[Tensor]:
+    """Yield images (B, C, P, P) as they are, and as flips and turns of a symmetry show them.
+
+    Examples
+    --------
+    >>> [len(list(views_of(torch.zeros(1, 1, 2, 2), name))) for name in ("none", "mirrors", "square")]
+    [1, 4, 8]
+    """
+    for axes in _FLIPS[symmetry]:
+        view = images.flip(axes)
+        yield view
+        if symmetry == "square":
+            yield view.transpose(2, 3)
 
 
 def classify_patches(

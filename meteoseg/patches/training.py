@@ -264,6 +264,7 @@ def _card(config: PatchConfig, data: _Data, patches: PatchSet) -> PatchCard:
         fusion=network.fusion,
         branches=network.branches,
         dropout=network.dropout,
+        views=config.augment.symmetry if network.average_views else "none",
     )
 
 

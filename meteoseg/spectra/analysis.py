@@ -127,7 +127,7 @@ def foreign_text(peak: ForeignPeak) -> str:
     Examples
     --------
     >>> print(foreign_text(ForeignPeak(2.05, 1200)))
-    peak at 2.05 keV (1200 counts) belongs to no element that was found; lines near it: Zr, P: name it with --elements
+    peak at 2.05 keV (1200 counts) belongs to no element that was found; lines near it: Pt, Zr, P: name it with --elements
     """
     near = sorted(
         (abs(family.main.energy_kev - peak.energy_kev), family.element)

@@ -34,4 +34,4 @@ def expected_spectrum(
         spectrum += number * family_profile(families_between(element, 0.2, beam_kv, beam_kv)[0], axis, fwhm_ev)
     energy = np.maximum(axis.centres_kev, 0.05)
     shape = np.clip((beam_kv - energy) / energy, 0, None) / (1 + (0.6 / energy) ** 3)
-    return spectrum + background * shape / shape.sum()
+    return np.asarray(spectrum + background * shape / shape.sum())

@@ -148,8 +148,7 @@ def batch(sections: Path, out: Path, **given: Any) -> int:
 
     options = {key: given[key] for key in ("model", "standards", "workers", "scheduler", "resume", "overwrite")}
     defaults = {"pixel_size_um": given["pixel_size"], "crop_to_common": given["crop_to_common"]}
-    outcome = run(sections, out, defaults=defaults, **options)
-    click.echo(outcome.summary())
+    click.echo((outcome := run(sections, out, defaults=defaults, **options)).summary())
     return 1 if outcome.failures else 0
 
 
@@ -417,7 +416,12 @@ def classify(table: Path, out: Path | None, prior: str, fall: bool) -> None:
 @click.argument("name")
 @click.option("-o", "--out", type=PathArgument, default="data", show_default=True, help="Parent folder.")
 def fetch(name: str, out: Path) -> None:
-    """Download a public data set, checked by SHA-256, such as semarkona-chm8."""
+    r"""Download a public data set, checked by SHA-256.
+
+    \b
+    Example
+      meteoseg fetch semarkona-chm8
+    """
     from meteoseg.fetch import fetch as run
 
     click.echo(f"{name} lies in {run(name, out)}")
@@ -433,8 +437,7 @@ def demo(out: Path) -> None:
     sample = Path(__file__).resolve().parent.parent / "data" / "sample"
     if not sample.is_dir():
         raise InputError(f"{sample} is missing: run the demo from a source checkout, which holds the sample.")
-    result = run(open_section(sample, name="demo"), out=out, overwrite=True, progress=True)
-    click.echo(result.summary())
+    click.echo(run(open_section(sample, name="demo"), out=out, overwrite=True, progress=True).summary())
 
 
 add_cube_commands(main)

@@ -23,6 +23,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from meteoseg.io.cube import CubeOptions
@@ -115,6 +116,7 @@ def picture(loaded: dict[str, tuple], path: Path) -> None:
             panel.set_yticks([])
     figure.tight_layout()
     figure.savefig(path, dpi=70)
+    Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def main() -> None:

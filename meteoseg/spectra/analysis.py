@@ -127,7 +127,7 @@ def foreign_text(peak: ForeignPeak) -> str:
     Examples
     --------
     >>> print(foreign_text(ForeignPeak(2.05, 1200)))
-    peak at 2.05 keV (1200 counts) belongs to no element that was found; lines near it: Zr, P: name it with --elements
+    peak at 2.05 keV (1200 counts) is of no element found; lines near it: Pt, Zr, P: name it with --elements
     """
     near = sorted(
         (abs(family.main.energy_kev - peak.energy_kev), family.element)
@@ -138,6 +138,6 @@ def foreign_text(peak: ForeignPeak) -> str:
         f"lines near it: {', '.join(dict.fromkeys(name for _, name in near))}" if near else "no main line is near it"
     )
     return (
-        f"peak at {peak.energy_kev:.2f} keV ({peak.counts:.0f} counts) belongs to no element that was found; {lines}: "
+        f"peak at {peak.energy_kev:.2f} keV ({peak.counts:.0f} counts) is of no element found; {lines}: "
         "name it with --elements"
     )

@@ -71,7 +71,7 @@ def fwhm_kev(energy_kev: Array | float, at_mn_ka_ev: float) -> Array:
     Examples
     --------
     >>> fwhm_kev([5.895, 1.740], 130).round(4).tolist()
-    [0.13, 0.0808]
+    [0.13, 0.0807]
     """
     energy_ev = 1000 * np.asarray(energy_kev, float)
     square = at_mn_ka_ev**2 + _SPREAD_EV * (energy_ev - 1000 * MN_KA_KEV)

@@ -39,7 +39,7 @@ def main() -> None:
     shown = table.sort_values("area_px", ascending=False).head(options.most).sort_values(["texture", "area_px"])
     windows: dict[int, Window] = dict(iter_object_windows(objects))
     rgb = composite(section, options.preset)
-    cols = 10
+    cols = min(10, len(shown))
     rows = -(-len(shown) // cols)
     figure, axes = plt.subplots(rows, cols, figsize=(1.6 * cols, 1.9 * rows), squeeze=False)
     for axis in axes.flat:

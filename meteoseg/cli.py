@@ -103,6 +103,7 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
     metavar="UM",
     help="Pixel size on which chondrules are sought, about 1/20 of one  [default: 10]",
 )
+@click.option("--no-textures", is_flag=True, help="Do not name the textures of chondrules.")
 def segment(section: Path, out: Path, **given: Any) -> None:
     r"""Segment one section: phases, components, chondrules, modes, group, report.
 
@@ -117,7 +118,7 @@ def segment(section: Path, out: Path, **given: Any) -> None:
 
     opened = open_given(section, given, name=given["name"])
     keys = ("standards", "overwrite", "tta", "min_probability", "probabilities", "chondrule_pixel_um")
-    options = {key: given[key] for key in keys}
+    options = {key: given[key] for key in keys} | ({"textures": None} if given["no_textures"] else {})
     click.echo(run(opened, given["model"], out=out, legend=given["phases"], progress=True, **options).summary())
 
 

@@ -292,7 +292,7 @@ def patch_options(command: F) -> F:
         command,
         [
             click.argument("path", type=PathArgument, metavar="IMAGES|RESULT"),
-            option("--model", required=True, help="Shipped model, weights file or RUN, trained for patches."),
+            option("--model", default="chondrule-textures", show_default=True, help="Shipped model, file or RUN."),
             option("-o", "--out", type=PathArgument, metavar="OUT", help="Folder of patches.csv, for IMAGES."),
             option("--maps", type=PathArgument, metavar="DIR", help="Where the maps of RESULT lie, if they moved."),
             option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes listed for each."),

@@ -48,6 +48,8 @@ from meteoseg.minerals.choose import ChemicalPhases, choose_phase_maker
 from meteoseg.minerals.responsefile import write_response
 from meteoseg.models import Model, load_model
 from meteoseg.output import complete_or_absent, output_folder
+from meteoseg.patches.model import PatchModel
+from meteoseg.patches.textures import load_texture_model, write_textures
 from meteoseg.provenance import (
     Steps,
     environment,
@@ -64,7 +66,7 @@ from meteoseg.segmenting import PhaseMaker, Segmenter
 
 __all__ = ["DEFAULT_MODEL", "Result", "segment"]
 
-DEFAULT_MODEL = "chondrite"
+DEFAULT_MODEL, DEFAULT_TEXTURES = "chondrite", "chondrule-textures"
 #: What else helps where memory runs out.
 _LESS_MEMORY = "a larger --chondrule-pixel"
 
@@ -86,6 +88,7 @@ class _Plan:
     steps: Steps
     need: DiskNeed
     files: dict[Path, Stamp]
+    textures: PatchModel | None
 
 
 def segment(
@@ -101,6 +104,7 @@ def segment(
     min_probability: float | None = None,
     probabilities: bool = False,
     chondrule_pixel_um: float | None = None,
+    textures: str | Path | None = DEFAULT_TEXTURES,
     progress: bool = False,
 ) -> Result:
     """Segment a section and write its result folder ``out/name``.
@@ -124,6 +128,7 @@ def segment(
         pixels are mixtures of two phases.
     chondrule_pixel_um : pixel size (um) on which chondrules are sought, about 1/20 of their diameter; None: that of
         the model's card. Sections of larger pixels keep their own.
+    textures : model that names the texture of each chondrule; None: no textures.
     progress : tell about the steps on stderr.
 
     Raises
@@ -144,6 +149,7 @@ def segment(
             "min_probability": min_probability,
             "probabilities": probabilities,
             "chondrule_pixel_um": chondrule_pixel_um,
+            "textures": None if textures is None else str(textures),
         }
         parent = Path(tempfile.gettempdir()) if out is None else Path(out)
         with short_memory_told(_LESS_MEMORY):
@@ -202,8 +208,9 @@ def _check(
     legends = {"phases": phases, "components": default_legend("components")}
     runner = Runner(inputs, options["tta"], steps.tiles, least, grid_um)
     keep = options["probabilities"]
+    textures = None if options["textures"] is None else load_texture_model(options["textures"])
     return _Plan(section, inputs, loaded, phase_maker, legends, edit, phase_table, parameters, runner, keep, steps,
-                 need, files)  # fmt: skip
+                 need, files, textures)  # fmt: skip
 
 
 def _disk_need(section: Section, model: Model, standards: Path | str | None, options: dict[str, Any]) -> DiskNeed:
@@ -234,6 +241,7 @@ def _make(plan: _Plan, target: Path) -> Path:
         with plan.steps("tables"):
             modes = _write_tables(plan, labels, folder, chemistry)
             labels.notes.extend(weight_notes(modes))
+        textures = _name_textures(plan, labels, folder)
         with plan.steps("classification"):
             answer = _classify(plan, labels, modes, folder, chemistry)
         with plan.steps("report"):
@@ -242,6 +250,7 @@ def _make(plan: _Plan, target: Path) -> Path:
             run["labels"] = label_hashes(folder)
             if isinstance(plan.phase_maker, ChemicalPhases):
                 run["chemistry"] = {"elements": list(plan.phase_maker.classifier.channels), "joined": joined}
+            run |= textures
             run["certainty"] = {layer: sure.facts() for layer, sure in labels.certainty.items()}
             sizes = SizeTables.read(folder)
             tables = ResultTables(modes, _chondrules(labels, folder), answer, chemistry, sizes=sizes)
@@ -312,6 +321,16 @@ def _write_tables(plan: _Plan, labels: LabelImages, folder: Path, chemistry: Che
     certainty = {layer: sure.facts() for layer, sure in labels.certainty.items()}
     trust = label_trust(folder, plan.legends, certainty, plan.section.shape)
     return write_tables(folder, layers, labels.chondrules, labels.inside, compositions=measured, trust=trust)
+
+
+def _name_textures(plan: _Plan, labels: LabelImages, folder: Path) -> dict[str, Any]:
+    """Write the texture of each chondrule into the tables; return what run.json says of it."""
+    if plan.textures is None or labels.chondrules is None:
+        return {}
+    with plan.steps("textures"):
+        _, facts = write_textures(folder, plan.section, labels.chondrules, plan.textures)
+    labels.notes.extend(f"Textures of chondrules: {note}" for note in plan.textures.card.notes[:1])
+    return {"textures": facts}
 
 
 def _facts(plan: _Plan) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def in_low_bands(monkeypatch):
     monkeypatch.setattr("meteoseg.segmenting._FILE_TILE_PX", 16)
     monkeypatch.setattr("meteoseg.labelling.BAND_PX", 9000)
     monkeypatch.setattr("meteoseg.objects._BAND_PX", 7000)
-    monkeypatch.setattr("meteoseg.measure._BAND_PX", 5000)
+    monkeypatch.setattr("meteoseg.labelcounts._BAND_PX", 5000)
     monkeypatch.setattr(labelimages, "LET_GO_BYTES", 1)
 
 

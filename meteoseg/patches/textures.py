@@ -33,7 +33,7 @@ from meteoseg.measure import (
 from meteoseg.objects import iter_object_windows
 from meteoseg.patches.card import UNCLASSIFIED, PatchCard
 from meteoseg.patches.dataset import TABLE
-from meteoseg.patches.model import PatchModel, label_table, network_logits
+from meteoseg.patches.model import PatchModel, label_table, load_patch_model, network_logits
 from meteoseg.patches.objects import object_crops
 from meteoseg.provenance import now
 from meteoseg.reopening import reopen_section
@@ -114,22 +114,41 @@ def classify_result(
         raise InputError(
             f"Textures need the maps of {folder}, and {error}: say where they lie with --maps DIR, or segment again."
         ) from error
-    found = classify_objects(
-        section, read_labels(labels), model, top=top, min_probability=min_probability, progress=progress
+    counts, facts = write_textures(
+        folder, section, read_labels(labels), model, top=top, min_probability=min_probability, progress=progress
     )
-    table = pd.read_csv(chondrules)
-    table = with_textures(table, found, types_of(folder))
+    if (folder / REPORT_HTML).is_file():
+        chemistry = folder / CHEMISTRY_CSV
+        known = pd.read_csv(chemistry) if chemistry.is_file() else pd.DataFrame()
+        renew_chondrule_part(folder / REPORT_HTML, pd.read_csv(chondrules), known)
+    write_json(folder / RUN_JSON, run | {"textures": facts})
+    return counts
+
+
+def write_textures(
+    folder: Path,
+    section: Section,
+    labels: NDArray[Any],
+    model: PatchModel,
+    *,
+    top: int = 3,
+    min_probability: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Label the objects (H, W) of a folder with chondrules.csv, and write its tables of textures.
+
+    Returns
+    -------
+    The counts, see `count_textures`, and what run.json says of the model.
+    """
+    found = classify_objects(section, labels, model, top=top, min_probability=min_probability, progress=progress)
+    table = with_textures(pd.read_csv(folder / CHONDRULES_CSV), found, types_of(folder))
     counts = count_textures(table, model.card.classes)
     _replace(found.rename(columns={"label": "texture"}), folder / TABLE)
     _replace(counts, folder / TEXTURES_CSV)
     _replace(chondrule_counts(table), folder / COUNTS_CSV)
-    _replace(table, chondrules)
-    if (folder / REPORT_HTML).is_file():
-        chemistry = folder / CHEMISTRY_CSV
-        known = pd.read_csv(chemistry) if chemistry.is_file() else pd.DataFrame()
-        renew_chondrule_part(folder / REPORT_HTML, table, known)
-    write_json(folder / RUN_JSON, run | {"textures": _facts(model, min_probability)})
-    return counts
+    _replace(table, folder / CHONDRULES_CSV)
+    return counts, _facts(model, min_probability)
 
 
 def classify_objects(
@@ -158,6 +177,19 @@ def classify_objects(
     table = label_table(shares, model.card, top=top, min_probability=min_probability)
     table.insert(0, "id", every)
     return table
+
+
+def load_texture_model(name_or_path: str | Path) -> PatchModel:
+    """Load a model that labels the objects of sections.
+
+    Raises
+    ------
+    UnknownNameError : no such model.
+    InputError : a damaged file, or a model of whole images.
+    """
+    model = load_patch_model(name_or_path)
+    _check_for_objects(model.card)
+    return model
 
 
 def _check_for_objects(card: PatchCard) -> None:

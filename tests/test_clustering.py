@@ -20,7 +20,8 @@ from meteoseg.legend import read_legend_csv
 from meteoseg.report.facts import significant
 from meteoseg.section import Section
 
-FILES = {"phases.ome.tif", "legend.csv", "modes.csv", "channel_means.csv", "phases.png", "report.html", "run.json"}
+FILES = {"phases.ome.tif", "legend.csv", "modes.csv", "representativeness.csv", "channel_means.csv", "phases.png",
+         "report.html", "run.json"}  # fmt: skip
 
 
 def made() -> Section:

@@ -26,7 +26,7 @@ from meteoseg.section import Section
 
 CONTRACT = {
     "phases.ome.tif", "components.ome.tif", "chondrules.ome.tif", "legend.csv", "modes.csv", "chondrules.csv",
-    "classification.json", "report.html", "run.json", "phases_by_component.csv",
+    "classification.json", "report.html", "run.json", "phases_by_component.csv", "representativeness.csv",
 }  # fmt: skip
 PHASES, COMPONENTS = default_legend("phases"), default_legend("components")
 

@@ -36,7 +36,7 @@ def share_out(area_px: Mapping[str, int], n: int, least: int) -> dict[str, int]:
     Examples
     --------
     >>> share_out({"olivine": 900, "spinel": 100, "rutile": 3}, 50, 5)
-    {'olivine': 36, 'spinel': 8, 'rutile': 3}
+    {'olivine': 38, 'spinel': 8, 'rutile': 3}
     """
     classes = {name: area for name, area in area_px.items() if area >= FEWEST_PER_CLASS}
     if not classes:

@@ -64,6 +64,23 @@ def _paint(labels: Labels, centre: NDArray[np.float64], radius: float, kind: int
     return int(np.count_nonzero(bare))
 
 
+class OneRock(np.random.Generator):
+    """Random numbers whose single draws are their middle: what the simulator draws once per scene is then fixed.
+
+    `paint_opaques` draws amount and size of the opaques of each scene. Sections of one meteorite would differ by them,
+    which no interval from within a section can tell; arrays of random numbers (places, shapes) stay random.
+    """
+
+    def lognormal(self, mean: float = 0.0, sigma: float = 1.0, size: object = None) -> float:  # type: ignore[override]
+        """Return the mean of the law, whatever `size`."""
+        del size
+        return float(np.exp(mean + sigma**2 / 2))
+
+    def uniform(self, low: float = 0.0, high: float = 1.0, size: object = None) -> object:  # type: ignore[override]
+        """Return the middle of the range, or an array as ever."""
+        return (low + high) / 2 if size is None else super().uniform(low, high, size)
+
+
 @dataclass(frozen=True)
 class Rock:
     """A simulated meteorite: group, petrologic type, section (rows, cols) in pixels, pixel size in um."""
@@ -77,7 +94,7 @@ class Rock:
         """Yield sections of one fabric: phases and components by layer.
 
         Each is the middle of a scene of its own, a quarter larger each way and painted as `meteoseg.simulate` does, at
-        one sub-pixel per pixel, without detector and epoxy edge.
+        one sub-pixel per pixel, without detector and epoxy edge; opaques as `OneRock` says.
         """
         recipe = make_recipe(self.group, petrologic_type=self.petrologic_type)
         fabric = draw_fabric(np.random.default_rng(7), recipe)
@@ -91,7 +108,7 @@ class Rock:
             painter = ObjectPainter(rng, canvas, recipe, fabric)
             painter.chondrules()
             painter.inclusions()
-            paint_opaques(rng, canvas, recipe)
+            paint_opaques(OneRock(rng.bit_generator), canvas, recipe)
             rust(rng, canvas, recipe)
             pluck(rng, canvas, recipe, pixel_um=self.pixel_um)
             crack(rng, canvas, recipe, pixel_um=self.pixel_um)

@@ -90,7 +90,9 @@ def format_classification(classification: Mapping[str, Any]) -> str:
     """
     suggestion = Suggestion.from_dict(classification)
     chance = "" if suggestion.probability is None else f", probability {suggestion.probability:.2f}"
-    lines = [f"Group suggestion: {suggestion.headline} (class: {suggestion.class_}{chance})"]
+    # Where no class is named, "none" would read as: no chondrite.
+    named = suggestion.class_ != "none" or suggestion.is_none
+    lines = [f"Group suggestion: {suggestion.headline}" + (f" (class: {suggestion.class_}{chance})" if named else "")]
     lines += [f"Petrologic type: {suggestion.type}"] if suggestion.type else []
     lines += [f"Weathering: {suggestion.weathering}"] if suggestion.weathering else []
     lines += _group_lines(suggestion.groups) if suggestion.tells_apart else []

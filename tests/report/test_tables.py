@@ -36,7 +36,7 @@ def test_mapped_area_is_that_of_the_rock_without_mount_and_holes(modes):
 def test_groups_that_nothing_tells_apart_are_not_listed(classification):
     even = [{"group": name, "probability": 0.5} for name in ("H", "L")]
     text = format_classification({"class": "none", "groups": even, "evidence": [], "notes": ["Too small."]})
-    assert text.splitlines() == ["Group suggestion: no group suggested (class: none)", "", "Notes", "  Too small."]
+    assert text.splitlines() == ["Group suggestion: no group suggested", "", "Notes", "  Too small."]
     assert Suggestion.from_dict(classification).tells_apart
     not_measured = [{"property": "metal", "value": None}]
     assert not Suggestion.from_dict({"class": "none", "groups": even, "evidence": not_measured}).tells_apart

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.chondrules.counts import chondrule_counts
+from meteoseg.chondrules.sizes import SIZES_CSV
 from meteoseg.chondrules.tables import CHONDRULES_CSV as CHONDRULES_CSV
 from meteoseg.chondrules.tables import COUNTS_CSV, Compositions, ObjectLabels, write_object_tables
 from meteoseg.classify import (
@@ -36,7 +37,6 @@ from meteoseg.labelcounts import LabelLayers, count_labels
 from meteoseg.legend import LAYERS, NO_MINERALS, Legend, default_legend, read_legend_csv
 from meteoseg.modes import COLUMNS as MODES_COLUMNS
 from meteoseg.modes import LabelTrust
-from meteoseg.objects import size_summary
 from meteoseg.provenance import sha256_of
 
 #: File of each label image in a result folder.
@@ -104,8 +104,8 @@ def write_tables(
         parts = ObjectLabels(objects, inside, labels.planes, labels.legends, labels.pixel_size_um)
         write_object_tables(folder, parts, compositions or Compositions(), kinds=kinds)
         mapped_mm2 = float(representative["mapped_mm2"].max())
-        intact = _intact_um(_read_csv(folder / CHONDRULES_CSV))
-        representative = pd.concat([representative, diameter_row(intact, mapped_mm2)], ignore_index=True)
+        diameter = diameter_row(*_mean_diameter(folder), mapped_mm2)
+        representative = pd.concat([representative, diameter], ignore_index=True)
     representative.to_csv(folder / REPRESENTATIVE_CSV, index=False, float_format="%.6g")
     points = [known.points for known in (trust or {}).values() if known.points is not None]
     for name, make in ((CONFUSION_CSV, confusion_table), (ACCURACY_CSV, accuracy_table)):
@@ -114,11 +114,16 @@ def write_tables(
     return modes
 
 
-def _intact_um(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the diameters (um) that the mean chondrule diameter is of."""
-    whole = table[(table["kind"] == "chondrule") & ~table["touches_edge"].astype(bool)]
-    n = int(size_summary(table)["n_intact_uncut"] or 0)
-    return np.sort(whole["equivalent_diameter_um"].to_numpy(float))[::-1][:n]
+def _mean_diameter(folder: Path) -> tuple[float, float, int]:
+    """Return the mean chondrule diameter of sizes.csv (um), its standard error and number of chondrules."""
+    sizes = _read_csv(folder / SIZES_CSV)
+    row = sizes[
+        (sizes["dimension"] == 2)
+        & (sizes["weighting"] == "number")
+        & (sizes["edge_rule"] == "weighted")
+        & (sizes["quantity"] == "mean_diameter")
+    ].iloc[0]
+    return float(row["value"]), float(row["standard_error"]), int(row["n"])
 
 
 def weight_notes(modes: pd.DataFrame) -> tuple[str, ...]:

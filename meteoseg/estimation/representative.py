@@ -72,13 +72,11 @@ def none_found(layer: str, name: str, mapped_mm2: float) -> tuple[object, ...]:
     return (layer, name, 0.0, "area %", nan, 0, nan, 0.0, nan, mapped_mm2, nan, text)
 
 
-def diameter_row(diameters_um: NDArray[np.floating], mapped_mm2: float) -> pd.DataFrame:
-    """Return the row of the mean chondrule diameter, from those of intact, uncut chondrules (N,)."""
-    n = len(diameters_um)
-    mean = float(np.mean(diameters_um)) if n else math.nan
-    relative = 100 * float(np.std(diameters_um, ddof=1)) / mean / math.sqrt(n) if n > 1 else math.nan
+def diameter_row(mean_um: float, error_um: float, n: int, mapped_mm2: float) -> pd.DataFrame:
+    """Return the row of the mean chondrule diameter: its value, standard error and number of chondrules."""
     nan = math.nan
-    row = ("chondrules", "mean diameter", mean, "um", relative, 0, nan, float(n), 100 / math.sqrt(n) if n else nan,
+    relative = 100 * error_um / mean_um
+    row = ("chondrules", "mean diameter", mean_um, "um", relative, 0, nan, float(n), 100 / math.sqrt(n) if n else nan,
            mapped_mm2, _area_for_10(mapped_mm2, relative), statement("", relative, mapped_mm2))  # fmt: skip
     return pd.DataFrame([row], columns=list(COLUMNS))
 
@@ -100,7 +98,7 @@ def statement(name: str, relative_pct: float, mapped_mm2: float) -> str:
     if name == INCLUSION and mapped_mm2 < INCLUSION_MM2:
         needed = max(INCLUSION_MM2, _area_for_10(mapped_mm2, relative_pct)) if relative_pct == relative_pct else 1000.0
         return (
-            f"weak: inclusions need about {needed:.2g} mm2"
+            f"weak: inclusions need about {_spoken(needed)} mm2"
             if needed >= 1e4
             else f"weak: inclusions need about {needed:.0f} mm2"
         )
@@ -109,4 +107,9 @@ def statement(name: str, relative_pct: float, mapped_mm2: float) -> str:
     if relative_pct <= GOOD_PCT:
         return "representative to 10 %"
     word = "rough" if relative_pct <= ROUGH_PCT else "weak"
-    return f"{word}: about {_area_for_10(mapped_mm2, relative_pct):.2g} mm2 would give 10 %"
+    return f"{word}: about {_spoken(_area_for_10(mapped_mm2, relative_pct))} mm2 would give 10 %"
+
+
+def _spoken(area_mm2: float) -> str:
+    """Write an area with two figures, never as a power of ten."""
+    return f"{float(f'{area_mm2:.2g}'):.10g}"

@@ -157,10 +157,10 @@ class Suggestion:
 
     @property
     def probability(self) -> float | None:
-        """Probability of what the headline says: of the named groups together, or else of the class."""
+        """Probability of what the headline says: of the named groups together, or else of the class, if any."""
         if self.named_groups:
             return sum(p for name, p in self.groups if name in self.named_groups)
-        return dict(self.class_probabilities).get(self.class_)
+        return None if self.class_ == "none" else dict(self.class_probabilities).get(self.class_)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -345,10 +346,20 @@ def classify_tables(
 def _read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path} does not exist: give a result folder or a table.")
+    wrong = (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, pd.errors.ParserWarning)
     try:
-        return pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a table: {str(error).strip()}.") from error
+        with warnings.catch_warnings():
+            # Without index_col a row with a cell too many would be read one column off.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(path, index_col=False)
+    except wrong as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(
+            f"{path} is not a table ({reason}): save it as CSV, with one line of headers and as many cells in each row."
+        ) from error
+    if len(table.columns) == 1 and ";" in str(table.columns[0]):
+        raise InputError(f"{path} has semicolons between its cells: save it as CSV with commas.")
+    return table
 
 
 def join_tables(folders: Iterable[tuple[str, Path]]) -> pd.DataFrame:

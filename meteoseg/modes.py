@@ -294,7 +294,7 @@ def _unknown(n: int) -> tuple[FloatArray, FloatArray]:
 def _fill_adjusted(
     table: pd.DataFrame, points: ReferencePoints, legend: Legend, sampling: SamplingError, *, rng: np.random.Generator
 ) -> None:
-    """Fill the columns of the error-adjusted estimate; classes that neither map nor points know are 0."""
+    """Fill the columns of the error-adjusted estimate; those of classes without points stay empty."""
     found = adjusted_shares(points, rng)
     names = list(table["name"][: len(sampling.share)])
     place = {name: index for index, name in enumerate(found.names)}
@@ -307,8 +307,9 @@ def _fill_adjusted(
     low, high = combined_interval(share_pct / 100, sampling.half_width, section)
     columns = (share_pct, of_points(found.error_pct, np.nan), low, high, *section,
                _weight_pct(legend, names, share_pct))  # fmt: skip
+    known = np.array([name in place for name in names])
     for column, values in zip(COLUMNS[11:], columns, strict=True):
-        table.loc[: len(names) - 1, column] = values
+        table.loc[: len(names) - 1, column] = np.where(known, values, np.nan)
 
 
 def modes_of(

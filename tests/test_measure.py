@@ -147,3 +147,17 @@ def test_two_regions_of_one_name_are_refused(result: Path, tmp_path: Path) -> No
         write_labels(tmp_path / folder / "roi.tif", np.ones((30, 40), np.uint8))
     with pytest.raises(InputError, match=r"two of .* share one"):
         modes_again(result, masks=[tmp_path / "a" / "roi.tif", tmp_path / "b" / "roi.tif"])
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("name,metal,sulfide\nK,7,2,5\n", "as many cells in each row"),
+        ("name;metal\nK;7\n", "semicolons between its cells"),
+        ("", "is not a table"),
+    ],
+)
+def test_tables_that_would_be_misread_are_refused(tmp_path: Path, text: str, match: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=match):
+        classify_again(tmp_path / "t.csv")

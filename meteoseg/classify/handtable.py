@@ -149,6 +149,12 @@ def _values(row: Mapping[str, Any], columns: Mapping[str, tuple[str, str | None]
             error = math.hypot(error, _number(row[error_column], error_column, label)[0])
         if "%" in unit_of(name) and name != "Fa_pmd" and value > 100:
             raise InputError(f"{label}: {column} is {value:g}, over 100 %: correct the table.")
+        rule = properties().get(name)
+        if rule is not None and rule.scale == "log" and not rule.low <= value <= rule.high:
+            raise InputError(
+                f"{label}: {column} is {value:g} {rule.unit}, outside {rule.low:g} to {rule.high:g} {rule.unit}: "
+                "correct the number or its unit, or leave the cell empty."
+            )
         values[name] = Measured(value, error)
     return values
 
@@ -195,6 +201,9 @@ def _stated_group(cell: Any) -> str:
 
 def _check_sums(values: Mapping[str, Measured], label: str) -> None:
     limits = rules()["table"]
+    parts = [values[name].value for name in ("chondrules", "matrix") if name in values]
+    if len(parts) == 2 and min(parts) > 0 and sum(parts) <= limits["fractions_max"]:
+        raise InputError(f"{label}: chondrules and matrix add up to {sum(parts):.3g} %: give per cent, not fractions.")
     for names, key in (
         (COMPONENT_PROPERTIES, "components_max_pct"),
         (_PHASES, "phases_max_pct"),

@@ -42,7 +42,7 @@ def _reason(group: Group, name: str, share: float, measured: Measured) -> str:
     low, high = span
     printed = f"({low:.3g} to {high:.3g})"
     if share > 0:
-        return f"{found} {'fits' if low <= measured.value <= high else 'is near'} {who} {printed}"
+        return f"{found} {'fits' if low <= measured.value <= high else 'does not exclude'} {who} {printed}"
     if measured.value > high:
         return f"{found} is more than in {who} {printed}"
     if measured.value < low:

@@ -226,7 +226,8 @@ def count_textures(chondrules: pd.DataFrame, classes: Sequence[str]) -> pd.DataF
     Returns
     -------
     Columns `COUNT_COLUMNS`, a row per class, most frequent first, and one of the unclassified. `pct` is of those with a
-    class, its 95 % interval after Wilson (1927, doi 10.1080/01621459.1927.10502953).
+    class, its 95 % interval after Wilson (1927, doi 10.1080/01621459.1927.10502953). Where no type is told, none is
+    counted.
 
     Examples
     --------
@@ -235,12 +236,13 @@ def count_textures(chondrules: pd.DataFrame, classes: Sequence[str]) -> pd.DataF
     [['a', 2, 66.67, 1], ['b', 1, 33.33, 0], ['unclassified', 1, nan, 0]]
     """
     n_classified = int((chondrules["texture"] != UNCLASSIFIED).sum())
+    told = chondrules["type"].isin(["I", "II"]).any()
     rows = []
     for name in [*classes, UNCLASSIFIED]:
         own = chondrules[chondrules["texture"] == name]
         low, high = wilson(len(own), n_classified) if name != UNCLASSIFIED else (np.nan, np.nan)
         pct = 100 * len(own) / n_classified if n_classified and name != UNCLASSIFIED else np.nan
-        n_types = [int((own["type"] == kind).sum()) for kind in ("I", "II")]
+        n_types = [int((own["type"] == kind).sum()) if told else pd.NA for kind in ("I", "II")]
         rows.append((name, len(own), round(pct, 2), round(low, 2), round(high, 2), *n_types))
     table = pd.DataFrame(rows, columns=list(COUNT_COLUMNS))
     known, rest = table.iloc[:-1], table.iloc[-1:]

@@ -109,6 +109,8 @@ def modes_again(
         for note in _remake_all(result_folders(path), list(sources.values()), maps):
             if tell is not None:
                 tell(note)
+    if rois and tell is not None:
+        tell("Intervals of regions are those of sampling alone: errors of the labels are not in them.")
     if csv is not None:
         csv.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(csv) as part:

@@ -81,7 +81,9 @@ def test_a_region_of_interest_counts_alone(result: Path, tmp_path: Path) -> None
     write_labels(tmp_path / "clast.tif", roi)
     write_labels(tmp_path / "rest.tif", 255 - roi)
     out = tmp_path / "tables.csv"
-    tables = modes_again(result, masks=[tmp_path / "clast.tif", tmp_path / "rest.tif"], csv=out)
+    told: list[str] = []
+    tables = modes_again(result, masks=[tmp_path / "clast.tif", tmp_path / "rest.tif"], csv=out, tell=told.append)
+    assert told == ["Intervals of regions are those of sampling alone: errors of the labels are not in them."]
     assert area_pct(tables["A12: clast"], "components", "chondrule") == pytest.approx(50)
     assert "chondrule" not in set(tables["A12: rest"]["name"])
     assert list(pd.read_csv(out).columns[:3]) == ["section", "region", "layer"]

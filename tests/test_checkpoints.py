@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from meteoseg.checkpoints.draw import draw_points
+from meteoseg.checkpoints.draw import draw_points, share_out
 from meteoseg.checkpoints.sheet import contact_sheets
 from meteoseg.cli import main
 from meteoseg.io import read_labels, write_labels
@@ -171,3 +171,9 @@ def test_contact_sheets_show_the_surroundings_of_each_point():
     assert sheets[0].startswith(b"\x89PNG")
     many = pd.DataFrame({"point": range(130), "row_px": 5, "col_px": 6})
     assert len(contact_sheets(section, many)) == 3
+
+
+@pytest.mark.parametrize("n", [20, 47, 100, 301])
+def test_as_many_points_are_drawn_as_were_asked_for(n):
+    areas = {"olivine": 9000, "pyroxene": 4100, "metal": 770, "spinel": 333}
+    assert sum(share_out(areas, n, 5).values()) == n

@@ -36,7 +36,7 @@ def share_out(area_px: Mapping[str, int], n: int, least: int) -> dict[str, int]:
     Examples
     --------
     >>> share_out({"olivine": 900, "spinel": 100, "rutile": 3}, 50, 5)
-    {'olivine': 38, 'spinel': 8, 'rutile': 3}
+    {'olivine': 38, 'spinel': 9, 'rutile': 3}
     """
     classes = {name: area for name, area in area_px.items() if area >= FEWEST_PER_CLASS}
     if not classes:
@@ -47,7 +47,15 @@ def share_out(area_px: Mapping[str, int], n: int, least: int) -> dict[str, int]:
     least = max(FEWEST_PER_CLASS, min(least, n // len(classes)))
     drawn = {name: min(least, area) for name, area in classes.items()}
     rest, total = n - sum(drawn.values()), sum(classes.values())
-    return {name: min(area, drawn[name] + int(rest * area / total)) for name, area in classes.items()}
+    quota = {name: rest * area / total for name, area in classes.items()}
+    shares = {name: min(area, drawn[name] + int(quota[name])) for name, area in classes.items()}
+    # What rounding down leaves over goes to the largest remainders.
+    spare = sorted(
+        (name for name in classes if shares[name] < classes[name]), key=lambda name: int(quota[name]) - quota[name]
+    )
+    for name in spare[: max(0, n - sum(shares.values()))]:
+        shares[name] += 1
+    return shares
 
 
 def draw_points(

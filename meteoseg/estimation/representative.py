@@ -18,6 +18,8 @@ COLUMNS = (
 INCLUSION = "inclusion"
 #: Relative error (%) that an abundance should have.
 GOOD_PCT, ROUGH_PCT = 10.0, 30.0
+#: Mapped area under which nothing stands for the rock, as in the group suggestion.
+LEAST_MM2 = 20.0
 #: Under this area (mm2) the abundance of refractory inclusions is weak (Hezel et al. 2008, Meteorit. Planet. Sci. 43).
 INCLUSION_MM2 = 1000.0
 #: 95 % upper limit of a Poisson mean where nothing was found: -ln 0.05.
@@ -94,6 +96,8 @@ def statement(name: str, relative_pct: float, mapped_mm2: float) -> str:
     'rough: about 39 mm2 would give 10 %'
     >>> statement("inclusion", 8.0, 200.0)
     'weak: inclusions need about 1000 mm2'
+    >>> statement("olivine", 8.0, 0.04)
+    'no sample of the rock: under 20 mm2'
     """
     if name == INCLUSION and mapped_mm2 < INCLUSION_MM2:
         needed = max(INCLUSION_MM2, _area_for_10(mapped_mm2, relative_pct)) if relative_pct == relative_pct else 1000.0
@@ -104,6 +108,8 @@ def statement(name: str, relative_pct: float, mapped_mm2: float) -> str:
         )
     if math.isnan(relative_pct):
         return "not known: too few blocks"
+    if mapped_mm2 < LEAST_MM2:
+        return f"no sample of the rock: under {LEAST_MM2:g} mm2"
     if relative_pct <= GOOD_PCT:
         return "representative to 10 %"
     word = "rough" if relative_pct <= ROUGH_PCT else "weak"

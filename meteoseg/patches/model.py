@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,8 +176,3 @@ def label_table(
         columns[f"class_{place + 1}"] = np.where(known, names[order[:, place]], "")
         columns[f"probability_{place + 1}"] = chosen.round(4)
     return pd.DataFrame(columns)
-
-
-def top_columns(table: pd.DataFrame) -> Sequence[str]:
-    """Return the columns of a table of labels that list classes and their probabilities."""
-    return [str(name) for name in table if str(name).startswith(("class_", "probability_"))]

@@ -31,6 +31,7 @@ from meteoseg.measure import (
     write_json,
 )
 from meteoseg.objects import iter_object_windows
+from meteoseg.output import whole_file
 from meteoseg.patches.card import UNCLASSIFIED, PatchCard
 from meteoseg.patches.dataset import TABLE
 from meteoseg.patches.model import PatchModel, label_table, load_patch_model, network_logits
@@ -250,9 +251,8 @@ def count_textures(chondrules: pd.DataFrame, classes: Sequence[str]) -> pd.DataF
 
 
 def _replace(table: pd.DataFrame, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    table.to_csv(temporary, index=False)
-    temporary.replace(path)
+    with whole_file(path) as part:
+        table.to_csv(part, index=False)
 
 
 def _facts(model: PatchModel, min_probability: float | None) -> dict[str, Any]:

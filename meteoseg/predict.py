@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from meteoseg.channels import ABSENT
 from meteoseg.folded import folded
 from meteoseg.grid import Window
+from meteoseg.memory import give_back
 from meteoseg.models import Network, fast_bfloat16
 from meteoseg.tiles import Tile, plan_tiles
 
@@ -106,6 +107,7 @@ def _side_by_side(
     )
     try:
         for tiles, parts in bands:
+            give_back()
             if lean is None:
                 lean = folded(network, parts[0][:, 0, 0] != ABSENT, dtype)
             for tile in tiles:

@@ -16,6 +16,7 @@ from meteoseg.inference import Runner, describe_grid
 from meteoseg.labelimages import LabelImages, Scratch
 from meteoseg.labelling import ComponentMaps, make_component_maps, mapped_pixels, settle_objects, wide_holes
 from meteoseg.legend import HOLE, MATRIX, OUTSIDE, UNCLASSIFIED, default_legend
+from meteoseg.memory import give_back
 from meteoseg.models import Model, Network
 from meteoseg.resample import Regrid
 from meteoseg.section import Section
@@ -236,6 +237,7 @@ class Segmenter:
         name = network.card.name
         grid = self.runner.grid(network.card) if name in coarse else self._grid(network, labels)
         maps = coarse[name] if name in coarse else self._mean_probabilities(network, grid)
+        give_back()
         self._keep_components(network, maps["components"], grid, labels)
         drawn = make_component_maps(
             maps["components"],

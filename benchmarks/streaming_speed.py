@@ -29,9 +29,9 @@ from torch import nn
 
 import meteoseg as ms
 from meteoseg.channels import ABSENT
-from meteoseg.folded import folded
 from meteoseg.inference import Inputs
 from meteoseg.models import Model, Network, fast_bfloat16, load_model
+from meteoseg.networks.folded import folded
 from meteoseg.resample import Regrid
 from meteoseg.section import Section
 from meteoseg.simulate import simulate_section

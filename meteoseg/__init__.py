@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from meteoseg.clustering import ClusterOptions as ClusterOptions
     from meteoseg.clustering import ClusterResult as ClusterResult
     from meteoseg.clustering import cluster as cluster
-    from meteoseg.finetuning import FineTuneOptions as FineTuneOptions
-    from meteoseg.finetuning import finetune as finetune
+    from meteoseg.finetuning.tuning import FineTuneOptions as FineTuneOptions
+    from meteoseg.finetuning.tuning import finetune as finetune
     from meteoseg.io import open_section as open_section
     from meteoseg.pipeline import Result as Result
     from meteoseg.pipeline import segment as segment
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 _LAZY: dict[str, tuple[str, str]] = {
     "ClusterOptions": ("meteoseg.clustering", "ClusterOptions"),
     "ClusterResult": ("meteoseg.clustering", "ClusterResult"),
-    "FineTuneOptions": ("meteoseg.finetuning", "FineTuneOptions"),
+    "FineTuneOptions": ("meteoseg.finetuning.tuning", "FineTuneOptions"),
     "Registration": ("meteoseg.registration.registering", "Registration"),
     "Result": ("meteoseg.pipeline", "Result"),
     "Section": ("meteoseg.section", "Section"),
     "Stack": ("meteoseg.section", "Stack"),
     "cluster": ("meteoseg.clustering", "cluster"),
     "composite": ("meteoseg.channels", "composite"),
-    "finetune": ("meteoseg.finetuning", "finetune"),
+    "finetune": ("meteoseg.finetuning.tuning", "finetune"),
     "open_section": ("meteoseg.io", "open_section"),
     "patches": ("meteoseg.patches", ""),
     "register": ("meteoseg.registration.registering", "register"),

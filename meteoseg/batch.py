@@ -16,15 +16,15 @@ import pandas as pd
 
 from meteoseg.errors import DiskFullError, InputError, MemoryLimitError, MeteosegError, UnknownNameError
 from meteoseg.io import open_section, section_name
-from meteoseg.measure import CHONDRULES_CSV, CLASSIFICATION_JSON, MODES_CSV, RUN_JSON, SUMMARY_CSV, join_tables
-from meteoseg.memory import is_memory_short, memory_text
-from meteoseg.meteorites import write_meteorites
 from meteoseg.minerals.choose import SELF
-from meteoseg.modelfiles import find_model
+from meteoseg.networks.files import find_model
 from meteoseg.objects import size_summary
-from meteoseg.output import remove_abandoned, whole_file
 from meteoseg.pipeline import DEFAULT_MODEL, segment
-from meteoseg.workers import Died, side_by_side
+from meteoseg.runs.output import remove_abandoned, whole_file
+from meteoseg.system.memory import is_memory_short, memory_text
+from meteoseg.system.workers import Died, side_by_side
+from meteoseg.tables.measure import CHONDRULES_CSV, CLASSIFICATION_JSON, MODES_CSV, RUN_JSON, SUMMARY_CSV, join_tables
+from meteoseg.tables.meteorites import write_meteorites
 
 FAILURES_CSV = "failures.csv"
 _NUMBERS = ("pixel_size_um", "pixel_size_error_pct")

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from meteoseg.errors import ChannelError, InputError, UnknownNameError
+from meteoseg.expressions.syntax import canonical_channel
 from meteoseg.grid import Window
-from meteoseg.output import whole_file
+from meteoseg.runs.output import whole_file
 from meteoseg.sampling import sample_pixels
 from meteoseg.section import Section, Stack
-from meteoseg.syntax import canonical_channel
 
 FloatArray = NDArray[np.float32]
 Color = tuple[int, int, int]

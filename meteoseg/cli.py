@@ -13,12 +13,9 @@ import click
 
 from meteoseg._version import __version__
 from meteoseg.checkpoints.command import checkpoints
+from meteoseg.commands.console import CommandGroup
 from meteoseg.commands.cubes import add_cube_commands
-from meteoseg.commands.register import register
-from meteoseg.console import CommandGroup
-from meteoseg.errors import InputError
-from meteoseg.export.command import export
-from meteoseg.options import (
+from meteoseg.commands.options import (
     PathArgument,
     cluster_options,
     evaluate_options,
@@ -32,6 +29,9 @@ from meteoseg.options import (
     standards_option,
     value_of,
 )
+from meteoseg.commands.register import register
+from meteoseg.errors import InputError
+from meteoseg.export.command import export
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -256,9 +256,9 @@ def finetune(section: Path, labels: Path, out: Path, **given: Any) -> None:
       meteoseg finetune maps/ --labels minerals.tif --kind phases --legend legend.csv -o runs/mine
       meteoseg finetune maps/ --labels outlines.tif --kind objects --kinds objects.csv -o runs/mine
     """
-    from meteoseg.finetuning import FineTuneOptions
-    from meteoseg.finetuning import finetune as run
-    from meteoseg.labeltables import read_kinds, read_meaning
+    from meteoseg.finetuning.tuning import FineTuneOptions
+    from meteoseg.finetuning.tuning import finetune as run
+    from meteoseg.tables.labeltables import read_kinds, read_meaning
 
     opened = open_given(section, given)
     layer = "phases" if given["kind"] == "phases" else "components"
@@ -321,8 +321,8 @@ def modes(labels: Path, masks: tuple[Path, ...], out: Path | None, **given: Any)
       meteoseg modes results/A12 --mask clast1.png --mask clast2.png -o clasts.csv
       meteoseg modes results/A12/phases.ome.tif
     """
-    from meteoseg.remaking import modes_again
     from meteoseg.report.tables import format_modes
+    from meteoseg.results.remaking import modes_again
 
     def tell(note: str) -> None:
         click.echo(f"meteoseg: {note}", err=True)
@@ -351,8 +351,8 @@ def evaluate(pred: Path, truth: Path, out: Path, per_object: Path | None, **give
       meteoseg evaluate results/A12 maps/truth --kind phases --min-area-pct 0.5
           --merge kamacite,taenite -o scores.csv
     """
-    from meteoseg.evaluate import evaluate_files, read_ignored
-    from meteoseg.output import whole_file
+    from meteoseg.evaluation.evaluate import evaluate_files, read_ignored
+    from meteoseg.runs.output import whole_file
 
     if per_object is not None and given["kind"] != "objects":
         raise InputError("--per-object lists objects: use it with --kind objects.")
@@ -408,7 +408,7 @@ def classify(table: Path, out: Path | None, prior: str, fall: bool) -> None:
       meteoseg classify results/A12
       meteoseg classify published.csv -o groups.csv
     """
-    from meteoseg.classifying import classify_path
+    from meteoseg.commands.classifying import classify_path
 
     click.echo(classify_path(table, out, prior=prior, is_fall=fall))
 

@@ -15,20 +15,35 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meteoseg.channelmeans import channel_means
 from meteoseg.clusters import METHODS, PixelClasses, fit_clusters, grow_forest, legend_of, read_rules
 from meteoseg.clusters.classes import bands
 from meteoseg.clusters.forest import UNLABELLED
-from meteoseg.diskspace import check_space
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.footprint import cluster_need
-from meteoseg.illustrate import percent_by_name
 from meteoseg.io import BandWriter, check_values, open_labels, open_section, read_labels
-from meteoseg.labelcounts import LabelLayers
-from meteoseg.labelimages import LabelImages, Scratch
-from meteoseg.labelling import mapped_pixels
+from meteoseg.labels.components import mapped_pixels
+from meteoseg.labels.images import LabelImages, Scratch
 from meteoseg.legend import Legend, write_legend_csv
-from meteoseg.measure import (
+from meteoseg.report.figures import phase_map_figure
+from meteoseg.report.tables import format_modes
+from meteoseg.results.illustrate import percent_by_name
+from meteoseg.results.reporting import ResultTables, write_section_report
+from meteoseg.runs.output import complete_or_absent, output_folder
+from meteoseg.runs.provenance import (
+    Steps,
+    environment,
+    input_hashes,
+    input_stamps,
+    now,
+    peak_memory_mb,
+    section_facts,
+)
+from meteoseg.section import ArrayPlane, Section, Stack
+from meteoseg.system.diskspace import check_space
+from meteoseg.system.footprint import cluster_need
+from meteoseg.system.memory import short_memory_told
+from meteoseg.tables.channelmeans import channel_means
+from meteoseg.tables.labelcounts import LabelLayers
+from meteoseg.tables.measure import (
     LABEL_FILES,
     LEGEND_CSV,
     MEANS_CSV,
@@ -40,21 +55,6 @@ from meteoseg.measure import (
     write_json,
     write_tables,
 )
-from meteoseg.memory import short_memory_told
-from meteoseg.output import complete_or_absent, output_folder
-from meteoseg.provenance import (
-    Steps,
-    environment,
-    input_hashes,
-    input_stamps,
-    now,
-    peak_memory_mb,
-    section_facts,
-)
-from meteoseg.report.figures import phase_map_figure
-from meteoseg.report.tables import format_modes
-from meteoseg.reporting import ResultTables, write_section_report
-from meteoseg.section import ArrayPlane, Section, Stack
 
 #: All methods of `cluster`.
 ALL_METHODS = (*METHODS, "rules", "forest")

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from meteoseg.certainty import Calibration, lowest_thresholds, nearest_calibration
 from meteoseg.channels import ABSENT, Normalisation, fit_normalisation
 from meteoseg.errors import ChannelError, PixelSizeError
 from meteoseg.expressions import parse_expression
 from meteoseg.grid import Window
+from meteoseg.labels.certainty import Calibration, lowest_thresholds, nearest_calibration
 from meteoseg.models import ModelCard, Network, NetworkCard
 from meteoseg.predict import Read, predict_tiles
 from meteoseg.resample import Regrid

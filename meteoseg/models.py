@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from meteoseg._version import __version__
-from meteoseg.certainty import Calibration
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.fusion import ByModality, SummedEncoders, check_fusion, modality_planes
-from meteoseg.modelfiles import MODEL_FILE as MODEL_FILE
-from meteoseg.modelfiles import file_sha256, find_model, read_card_text, read_tensors, write_tensors
-from meteoseg.modelfiles import shipped_models as shipped_models
-from meteoseg.unet import FULL_RESOLUTION, FullResolutionEncoder, FullResolutionUnet
+from meteoseg.labels.certainty import Calibration
+from meteoseg.networks.files import MODEL_FILE as MODEL_FILE
+from meteoseg.networks.files import file_sha256, find_model, read_card_text, read_tensors, write_tensors
+from meteoseg.networks.files import shipped_models as shipped_models
+from meteoseg.networks.fusion import ByModality, SummedEncoders, check_fusion, modality_planes
+from meteoseg.networks.unet import FULL_RESOLUTION, FullResolutionEncoder, FullResolutionUnet
 
 LOGGER = logging.getLogger(__name__)
 
@@ -47,11 +47,11 @@ class NetworkCard:
     um_per_px : grid the network runs on, or None for the section's own grid.
     um_per_px_range : pixel sizes (um) it was trained for, or None where not stated.
     pixel_width : planes of the full-resolution branch beside the UNet (5 x 5 px field), 0 for none.
-    encoder : of segmentation-models-pytorch, or ``full-resolution`` (`meteoseg.unet`).
+    encoder : of segmentation-models-pytorch, or ``full-resolution`` (`meteoseg.networks.unet`).
     decoder_channels : widths of the decoder, coarsest level first; with ``full-resolution`` also of the encoder.
     fusion : ``early`` (one encoder for all channels) or ``late`` (one for BSE, one for the elements).
     tile_px, margin_px : window of a prediction, and overlap that hides the border effects.
-    calibration : how sure it may be of its layers, for several sets of channels (`meteoseg.certainty`).
+    calibration : how sure it may be of its layers, for several sets of channels (`meteoseg.labels.certainty`).
     """
 
     name: str
@@ -168,10 +168,10 @@ class Network(nn.Module):
     """A UNet with one output plane per class of each of its layers, and beside it a branch at full resolution.
 
     With most encoders the UNet halves the resolution in its first layer, so it sees textures better than seams one
-    pixel wide or the chemistry of a pixel; the encoder ``full-resolution`` (`meteoseg.unet`) does not. The branch
-    (two 3 x 3 convolutions) sees a pixel and its neighbours only; the logits of both add, as a
+    pixel wide or the chemistry of a pixel; the encoder ``full-resolution`` (`meteoseg.networks.unet`) does not. The
+    branch (two 3 x 3 convolutions) sees a pixel and its neighbours only; the logits of both add, as a
     log-prior from the surroundings and a log-likelihood from the pixel do. With late fusion UNet and branch have
-    an encoder each for BSE and for the elements (`meteoseg.fusion`).
+    an encoder each for BSE and for the elements (`meteoseg.networks.fusion`).
 
     Examples
     --------
@@ -208,7 +208,7 @@ def _unet(card: NetworkCard, weights: str | bool | None) -> nn.Module:
         widths = card.decoder_channels[::-1]
         encoder = SummedEncoders(planes, widths) if planes else FullResolutionEncoder(len(card.channels), widths)
         return FullResolutionUnet(encoder, widths, classes=classes)
-    from meteoseg import smpunets
+    from meteoseg.networks import smpunets
 
     if planes:
         return smpunets.TwoEncoderUnet(planes, card.encoder, card.decoder_channels, classes=classes, weights=weights)

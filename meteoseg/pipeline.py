@@ -14,19 +14,40 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.chondrules.sizes import SizeTables
-from meteoseg.diskspace import DiskNeed, check_space
 from meteoseg.elements import BSE
 from meteoseg.errors import InputError, PixelSizeError
-from meteoseg.footprint import segment_need
 from meteoseg.grid import row_bands
 from meteoseg.inference import Inputs, Runner
 from meteoseg.io import BandWriter, check_values, open_section
 from meteoseg.io.stored import Stamp
-from meteoseg.labelcounts import LabelLayers, label_trust
-from meteoseg.labelimages import LabelImages, Scratch
+from meteoseg.labels.images import LabelImages, Scratch
 from meteoseg.legend import Legend, default_legend, write_legend_csv
-from meteoseg.legendedit import NO_EDIT, LegendEdit
-from meteoseg.measure import (
+from meteoseg.legend.edit import NO_EDIT, LegendEdit
+from meteoseg.minerals.choose import ChemicalPhases, choose_phase_maker
+from meteoseg.minerals.responsefile import write_response
+from meteoseg.models import Model, load_model
+from meteoseg.patches.model import PatchModel
+from meteoseg.patches.textures import load_texture_model, write_textures
+from meteoseg.results.mineralmaps import WHY_NOT, ChemistryFiles, chemistry_of, write_chemistry
+from meteoseg.results.reporting import ResultTables, write_section_report
+from meteoseg.results.result import Result
+from meteoseg.runs.output import complete_or_absent, output_folder
+from meteoseg.runs.provenance import (
+    Steps,
+    environment,
+    input_hashes,
+    input_stamps,
+    now,
+    peak_memory_mb,
+    section_facts,
+)
+from meteoseg.section import ArrayPlane, Section, Stack
+from meteoseg.segmenting import PhaseMaker, Segmenter
+from meteoseg.system.diskspace import DiskNeed, check_space
+from meteoseg.system.footprint import segment_need
+from meteoseg.system.memory import short_memory_told
+from meteoseg.tables.labelcounts import LabelLayers, label_trust
+from meteoseg.tables.measure import (
     CALIBRATION_JSON,
     CHONDRULES_CSV,
     CLASSIFICATION_JSON,
@@ -42,27 +63,6 @@ from meteoseg.measure import (
     write_json,
     write_tables,
 )
-from meteoseg.memory import short_memory_told
-from meteoseg.mineralmaps import WHY_NOT, ChemistryFiles, chemistry_of, write_chemistry
-from meteoseg.minerals.choose import ChemicalPhases, choose_phase_maker
-from meteoseg.minerals.responsefile import write_response
-from meteoseg.models import Model, load_model
-from meteoseg.output import complete_or_absent, output_folder
-from meteoseg.patches.model import PatchModel
-from meteoseg.patches.textures import load_texture_model, write_textures
-from meteoseg.provenance import (
-    Steps,
-    environment,
-    input_hashes,
-    input_stamps,
-    now,
-    peak_memory_mb,
-    section_facts,
-)
-from meteoseg.reporting import ResultTables, write_section_report
-from meteoseg.result import Result
-from meteoseg.section import ArrayPlane, Section, Stack
-from meteoseg.segmenting import PhaseMaker, Segmenter
 
 __all__ = ["DEFAULT_MODEL", "Result", "segment"]
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meteoseg.channels import ABSENT
-from meteoseg.folded import folded
 from meteoseg.grid import Window
-from meteoseg.memory import give_back
 from meteoseg.models import Network, fast_bfloat16
+from meteoseg.networks.folded import folded
+from meteoseg.system.memory import give_back
 from meteoseg.tiles import Tile, plan_tiles
 
 #: Gives the normalised channels of a window, plane (h, w) after plane, or one number where a plane holds only that.

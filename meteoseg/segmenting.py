@@ -10,16 +10,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.certainty import Calibration, Certainty, top_of_shares
 from meteoseg.grid import BAND_PX, Window, row_bands
 from meteoseg.inference import Runner, describe_grid
-from meteoseg.labelimages import LabelImages, Scratch
-from meteoseg.labelling import ComponentMaps, make_component_maps, mapped_pixels, settle_objects, wide_holes
+from meteoseg.labels.certainty import Calibration, Certainty, top_of_shares
+from meteoseg.labels.components import ComponentMaps, make_component_maps, mapped_pixels, settle_objects, wide_holes
+from meteoseg.labels.images import LabelImages, Scratch
 from meteoseg.legend import HOLE, MATRIX, OUTSIDE, UNCLASSIFIED, default_legend
-from meteoseg.memory import give_back
 from meteoseg.models import Model, Network
 from meteoseg.resample import Regrid
 from meteoseg.section import Section
+from meteoseg.system.memory import give_back
 
 #: Probabilities on a network's own grid: network -> layer -> (K, h, w).
 CoarseMaps = dict[str, dict[str, NDArray[np.float16]]]

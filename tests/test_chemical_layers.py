@@ -8,10 +8,10 @@ import pytest
 import meteoseg as ms
 from meteoseg.io import read_labels
 from meteoseg.legend import default_legend
-from meteoseg.measure import MIXTURES_FILE, PROBABILITY_FILES
 from meteoseg.mineraldata import minerals
 from meteoseg.minerals import Calibration
 from meteoseg.section import Section
+from meteoseg.tables.measure import MIXTURES_FILE, PROBABILITY_FILES
 
 SENSITIVITY = {"Mg": 14.3, "Al": 15.1, "Si": 15.9, "S": 2.36, "Ca": 4.87, "Fe": 3.44, "Ni": 3.29}
 LEGEND = default_legend("phases")

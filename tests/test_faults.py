@@ -17,14 +17,14 @@ from click.testing import CliRunner
 from mineral_painting import one_chondrule_model, painted, section_of
 
 import meteoseg as ms
-from meteoseg import diskspace
 from meteoseg.cli import main
 from meteoseg.errors import DiskFullError, InputError, MemoryLimitError
-from meteoseg.footprint import segment_need
 from meteoseg.io import open_section
-from meteoseg.labelimages import Scratch
+from meteoseg.labels.images import Scratch
 from meteoseg.pipeline import segment
 from meteoseg.segmenting import Segmenter
+from meteoseg.system import diskspace
+from meteoseg.system.footprint import segment_need
 
 
 def full(*_: object, **__: object) -> None:
@@ -176,7 +176,7 @@ def test_results_that_are_made_again_stay_as_they_were(
 ) -> None:
     folder = run(maps, tmp_path / "out", tiny_model).folder
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    monkeypatch.setattr("meteoseg.remaking.write_section_report", fault)
+    monkeypatch.setattr("meteoseg.results.remaking.write_section_report", fault)
     result = CliRunner().invoke(main, ["modes", str(folder)])
     assert result.exit_code == (2 if fault is full else 130)
     if fault is full:

@@ -17,16 +17,13 @@ PACKAGE = Path(meteoseg.__file__).parent
 LEVELS = {
     name: level
     for level, names in {
-        0: "_version errors diskspace memory legend legendedit section grid elements syntax expressions sampling "
-        "mineraldata",
-        1: "io registration channels simulate minerals tiles resample instances labelling objects stereology "
-        "estimation labelcounts modes metrics scores certainty classify clusters report output provenance measure "
-        "labeltables evaluate fetch labelimages reopening channelmeans footprint chondrules spectra",
-        2: "unet fusion smpunets folded modelfiles models",
+        0: "_version errors system legend grid elements expressions sampling section mineraldata",
+        1: "io registration channels simulate minerals tiles resample labels objects stereology estimation modes "
+        "metrics classify clusters report runs tables evaluation fetch chondrules spectra",
+        2: "networks models",
         3: "predict inference train patches",
-        4: "classifying segmenting mineralmaps illustrate reporting result pipeline remeasuring remaking workers batch "
-        "drawnscores finetuning clustering checkpoints meteorites cubes export",
-        5: "console options commands cli __main__",
+        4: "segmenting results pipeline batch finetuning clustering checkpoints cubes export",
+        5: "commands cli __main__",
     }.items()
     for name in names.split()
 }
@@ -34,48 +31,34 @@ LEVELS = {
 #: Imports between modules of one level, each along the flow: who -> from whom.
 FLOW = {
     "io": {"spectra"},
-    "channels": {"output"},
-    "registration": {"io", "resample", "output", "provenance"},
-    "labelling": {"instances", "resample", "objects"},
+    "runs": {"io"},
+    "channels": {"runs"},
+    "registration": {"io", "resample", "runs"},
     "objects": {"stereology"},
+    "labels": {"resample", "objects"},
     "classify": {"objects", "stereology"},
+    "modes": {"estimation"},
     "chondrules": {"objects", "stereology", "modes", "classify"},
     "report": {"objects", "minerals", "stereology", "chondrules", "classify"},
     "minerals": {"io"},
-    "simulate": {"io", "output"},
-    "labelimages": {"certainty"},
-    "provenance": {"io"},
-    "reopening": {"io", "provenance"},
-    "modes": {"estimation"},
-    "labelcounts": {"estimation", "modes"},
-    "measure": {"io", "objects", "modes", "classify", "chondrules", "provenance", "estimation", "labelcounts"},
-    "scores": {"metrics"},
-    "evaluate": {"io", "measure", "scores", "labeltables"},
-    "fusion": {"unet"},
-    "folded": {"unet"},
-    "smpunets": {"fusion"},
-    "models": {"unet", "fusion", "smpunets", "modelfiles"},
+    "simulate": {"io", "runs"},
+    "tables": {"io", "objects", "modes", "classify", "chondrules", "runs", "estimation"},
+    "evaluation": {"io", "metrics", "tables"},
+    "models": {"networks"},
     "inference": {"predict"},
     "train": {"predict"},
     "patches": {"train"},
-    "reporting": {"illustrate", "mineralmaps"},
-    "result": {"mineralmaps"},
-    "pipeline": {"segmenting", "mineralmaps", "reporting", "result"},
-    "remeasuring": {"mineralmaps"},
-    "remaking": {"remeasuring", "reporting", "illustrate"},
-    "clustering": {"reporting", "illustrate"},
-    "checkpoints": {"remaking"},
-    "batch": {"pipeline", "workers", "meteorites"},
-    "drawnscores": {"segmenting"},
-    "finetuning": {"drawnscores"},
-    "commands": {"console", "options"},
-    "cli": {"console", "options", "commands"},
+    "pipeline": {"segmenting", "results"},
+    "clustering": {"results"},
+    "checkpoints": {"results"},
+    "batch": {"pipeline"},
+    "finetuning": {"segmenting"},
+    "cli": {"commands"},
     "__main__": {"cli"},
 }
 #: Level 0 is ordered by itself: each may import those before it.
 ORDER_0 = [
-    "_version", "errors", "diskspace", "memory", "grid", "elements", "syntax", "expressions", "legend", "legendedit",
-    "sampling", "section", "mineraldata",
+    "_version", "errors", "system", "grid", "elements", "expressions", "legend", "sampling", "section", "mineraldata",
 ]  # fmt: skip
 
 
@@ -158,7 +141,7 @@ def test_help_loads_no_heavy_library() -> None:
 
 def test_modes_does_not_load_torch() -> None:
     assert "torch" not in loaded_after(
-        "import meteoseg.remaking, meteoseg.io, meteoseg.classify, meteoseg.report.tables"
+        "import meteoseg.results.remaking, meteoseg.io, meteoseg.classify, meteoseg.report.tables"
     )
 
 

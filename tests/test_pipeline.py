@@ -17,11 +17,11 @@ from meteoseg.errors import ChannelError, InputError, OutputExistsError, PixelSi
 from meteoseg.inference import choose_grid, describe_grid
 from meteoseg.io import read_labels
 from meteoseg.legend import default_legend, read_legend_csv
-from meteoseg.legendedit import LegendEdit, NewPhase
+from meteoseg.legend.edit import LegendEdit, NewPhase
 from meteoseg.minerals.formula import formula_wt_pct
 from meteoseg.models import Model, ModelCard, NetworkCard
 from meteoseg.pipeline import Result, segment
-from meteoseg.remaking import modes_again
+from meteoseg.results.remaking import modes_again
 from meteoseg.section import Section
 
 CONTRACT = {
@@ -342,7 +342,7 @@ def test_a_failure_inside_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("meteoseg.reporting.write_report", fail)
+    monkeypatch.setattr("meteoseg.results.reporting.write_report", fail)
     with pytest.raises(KeyboardInterrupt):
         segment(painted_section()[0], threshold_model(), out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

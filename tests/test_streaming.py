@@ -7,11 +7,12 @@ import tifffile
 import torch
 
 import meteoseg as ms
-from meteoseg import grid, labelimages, predict, resample
+from meteoseg import grid, predict, resample
 from meteoseg.channels import ABSENT
 from meteoseg.io import read_labels
-from meteoseg.measure import LABEL_FILES
+from meteoseg.labels import images as labelimages
 from meteoseg.models import ModelCard, Network, NetworkCard, save_model
+from meteoseg.tables.measure import LABEL_FILES
 
 CHANNELS = ("BSE", "Mg", "Si", "Fe")
 SHAPE = (330, 410)
@@ -79,9 +80,9 @@ def in_low_bands(monkeypatch):
     monkeypatch.setattr(grid.row_bands, "__defaults__", (3000,))
     monkeypatch.setattr("meteoseg.segmenting.BAND_PX", 9000)
     monkeypatch.setattr("meteoseg.segmenting._FILE_TILE_PX", 16)
-    monkeypatch.setattr("meteoseg.labelling.BAND_PX", 9000)
+    monkeypatch.setattr("meteoseg.labels.components.BAND_PX", 9000)
     monkeypatch.setattr("meteoseg.objects._BAND_PX", 7000)
-    monkeypatch.setattr("meteoseg.labelcounts._BAND_PX", 5000)
+    monkeypatch.setattr("meteoseg.tables.labelcounts._BAND_PX", 5000)
     monkeypatch.setattr(labelimages, "LET_GO_BYTES", 1)
 
 

@@ -7,12 +7,12 @@ import pytest
 import tifffile
 
 import meteoseg as ms
-from meteoseg.certainty import Calibration
 from meteoseg.errors import InputError
 from meteoseg.io import read_labels
+from meteoseg.labels.certainty import Calibration
 from meteoseg.legend import default_legend
-from meteoseg.measure import PROBABILITY_FILES
 from meteoseg.models import Model, load_model
+from meteoseg.tables.measure import PROBABILITY_FILES
 
 UNCLASSIFIED = default_legend("phases")["unclassified"].id
 

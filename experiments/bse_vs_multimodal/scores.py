@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass
 
 import meteoseg as ms
+from meteoseg.evaluation.scores import matrix_of
 from meteoseg.inference import Inputs, Runner
 from meteoseg.io import read_labels
-from meteoseg.labelimages import Scratch
+from meteoseg.labels.images import Scratch
 from meteoseg.legend import default_legend
 from meteoseg.metrics import boundary_band, match_objects
 from meteoseg.models import Model
-from meteoseg.provenance import Steps
-from meteoseg.scores import matrix_of
+from meteoseg.runs.provenance import Steps
 from meteoseg.section import Section
 from meteoseg.segmenting import Segmenter
 from meteoseg.train.dataset import find_examples

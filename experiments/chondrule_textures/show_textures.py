@@ -20,9 +20,9 @@ import pandas as pd
 from meteoseg.channels import composite
 from meteoseg.grid import Window
 from meteoseg.io import read_labels
-from meteoseg.measure import read_run
 from meteoseg.objects import iter_object_windows
-from meteoseg.reopening import reopen_section
+from meteoseg.runs.reopening import reopen_section
+from meteoseg.tables.measure import read_run
 
 
 def main() -> None:

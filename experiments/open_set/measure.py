@@ -6,8 +6,8 @@
 the k-ratios of a mineral, so that each channel's line is fitted to the minerals of the section whose composition is
 known, and the foreign mineral is read off it, with Poisson noise. Printed for each mineral: the share of its pixels
 that become unclassified and that of the known minerals around it, the share of the latter that is named rightly, and
-the AUROC of the top probability and of the lead (`meteoseg.certainty`) for known against foreign pixels (0.5: no better
-than chance). Pixels along boundaries are left out.
+the AUROC of the top probability and of the lead (`meteoseg.labels.certainty`) for known against foreign pixels (0.5: no
+better than chance). Pixels along boundaries are left out.
 
 (b) A terrestrial gabbro (public Oxford maps, pixel size taken as 10 um): what becomes unclassified, the mean top
 probability, and whether the report says that the section is new to the networks.
@@ -31,12 +31,12 @@ import meteoseg as ms
 from meteoseg.elements import BSE
 from meteoseg.inference import Inputs, Runner, best_of_logits, choose_grid
 from meteoseg.legend import default_legend
-from meteoseg.measure import PROBABILITY_FILES
 from meteoseg.metrics import boundary_band
 from meteoseg.mineraldata import Mineral, mineral
 from meteoseg.models import Model, load_model
 from meteoseg.section import Section
 from meteoseg.simulate import simulate_section
+from meteoseg.tables.measure import PROBABILITY_FILES
 
 #: Minerals of the tables that no network is trained on.
 FOREIGN = ("barite (terrestrial)", "corundum", "wollastonite", "rutile", "andradite", "gypsum (terrestrial)")

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import meteoseg as ms
-from meteoseg.evaluate import Evaluation, evaluate_files, read_ignored
+from meteoseg.evaluation.evaluate import Evaluation, evaluate_files, read_ignored
 
 IGNORED = ("metal-sulfide nodule", "Ca-Al-rich object")
 SHOWN = (("chondrule", "dice"), ("matrix", "iou"), *(("chondrule", m) for m in ("f1", "pq", "precision", "recall")))

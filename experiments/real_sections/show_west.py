@@ -19,11 +19,11 @@ from scipy import ndimage as ndi
 from skimage.segmentation import find_boundaries
 
 import meteoseg as ms
+from meteoseg.evaluation.scores import matrix_of
 from meteoseg.grid import Window
 from meteoseg.io import read_labels
 from meteoseg.legend import default_legend
 from meteoseg.metrics import boundary_band, match_objects
-from meteoseg.scores import matrix_of
 
 LEGEND = default_legend("components")
 IGNORED = [LEGEND[name].id for name in ("metal-sulfide nodule", "inclusion")]

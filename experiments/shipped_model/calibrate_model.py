@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from meteoseg.certainty import Calibration
+from meteoseg.labels.certainty import Calibration
 from meteoseg.models import read_card
 from meteoseg.train.calibrate import MAX_WINDOWS, calibrate_model
 

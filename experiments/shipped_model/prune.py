@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from meteoseg.models import Network, load_model, save_model
-from meteoseg.unet import PresentChannels
+from meteoseg.networks.unet import PresentChannels
 
 
 def first_convolution(level: nn.Sequential) -> nn.Conv2d:

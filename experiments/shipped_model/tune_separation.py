@@ -16,8 +16,8 @@ from skimage.transform import resize
 
 import meteoseg as ms
 from meteoseg.inference import Inputs, Runner, choose_grid
-from meteoseg.instances import separate_objects
 from meteoseg.io import read_labels
+from meteoseg.labels.instances import separate_objects
 from meteoseg.metrics import match_objects
 from meteoseg.models import load_model
 

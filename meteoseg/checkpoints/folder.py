@@ -19,12 +19,12 @@ from meteoseg.estimation.pointfiles import (
     strata_csv,
 )
 from meteoseg.estimation.reference import ReferencePoints, accuracy_table
-from meteoseg.labelcounts import LabelLayers
-from meteoseg.measure import open_result, read_run, result_folders
-from meteoseg.output import all_or_nothing
-from meteoseg.remaking import remake
-from meteoseg.reopening import reopen_section
+from meteoseg.results.remaking import remake
+from meteoseg.runs.output import all_or_nothing
+from meteoseg.runs.reopening import reopen_section
 from meteoseg.section import Section
+from meteoseg.tables.labelcounts import LabelLayers
+from meteoseg.tables.measure import open_result, read_run, result_folders
 
 
 def draw_into(

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from meteoseg.commands.options import PathArgument, cube_given, cube_options, with_options
 from meteoseg.errors import InputError
-from meteoseg.options import PathArgument, cube_given, cube_options, with_options
 
 
 def add_cube_commands(group: click.Group) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from meteoseg.console import CommandGroup
+from meteoseg.commands.console import CommandGroup
+from meteoseg.commands.options import PathArgument, open_given, pairs, section_options
 from meteoseg.errors import InputError
-from meteoseg.options import PathArgument, open_given, pairs, section_options
 
 
 @click.command(cls=CommandGroup.command_class)

@@ -17,7 +17,7 @@ from meteoseg.io.cube import CubeOptions
 from meteoseg.io.cubemaps import CubeMaps, ScratchPlanes, open_cube_maps
 from meteoseg.io.msa import write_msa
 from meteoseg.io.source import stem_of
-from meteoseg.output import complete_or_absent
+from meteoseg.runs.output import complete_or_absent
 from meteoseg.spectra.components import Components, fit_components
 
 MAPS = "maps.ome.tif"

@@ -17,11 +17,11 @@ from meteoseg.io.cubemaps import energy_axis, open_cube
 from meteoseg.io.labels import open_labels
 from meteoseg.io.msa import write_msa
 from meteoseg.legend import read_legend_csv
-from meteoseg.measure import LABEL_FILES
-from meteoseg.output import complete_or_absent
+from meteoseg.runs.output import complete_or_absent
 from meteoseg.section import Plane
 from meteoseg.spectra.axis import EnergyAxis
 from meteoseg.spectra.energycheck import check_energies
+from meteoseg.tables.measure import LABEL_FILES
 
 FOLDER = "spectra"
 TABLE = "spectra.csv"

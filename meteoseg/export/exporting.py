@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from meteoseg.diskspace import check_space, disk_full_told
 from meteoseg.errors import InputError, OutputExistsError
 from meteoseg.export.imagej import need_roifile, write_rois
 from meteoseg.export.images import common_type, write_maps, write_painted
 from meteoseg.export.omezarr import need_zarr, write_ome_zarr
 from meteoseg.export.qupath import write_geojson
 from meteoseg.export.result import ResultFiles
-from meteoseg.footprint import export_need
-from meteoseg.measure import LABEL_FILES, result_folders
-from meteoseg.output import complete_or_absent, whole_file
+from meteoseg.runs.output import complete_or_absent, whole_file
 from meteoseg.section import Section
+from meteoseg.system.diskspace import check_space, disk_full_told
+from meteoseg.system.footprint import export_need
+from meteoseg.tables.measure import LABEL_FILES, result_folders
 
 #: What ``--to`` takes, and ``all`` of them.
 FORMATS = ("qupath", "imagej", "ome-tiff", "ome-zarr")

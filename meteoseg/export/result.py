@@ -17,12 +17,12 @@ from meteoseg.errors import InputError, ShapeMismatchError
 from meteoseg.export.outlines import Outline, outlines
 from meteoseg.grid import Window, row_bands
 from meteoseg.io import open_labels
-from meteoseg.labelcounts import LabelLayers
 from meteoseg.legend import Legend, default_legend
-from meteoseg.measure import CHONDRULES_CSV, LABEL_FILES, TEXTURE_COLUMNS, open_result, read_run
 from meteoseg.objects import iter_object_windows
-from meteoseg.reopening import reopen_section
+from meteoseg.runs.reopening import reopen_section
 from meteoseg.section import Plane, Section
+from meteoseg.tables.labelcounts import LabelLayers
+from meteoseg.tables.measure import CHONDRULES_CSV, LABEL_FILES, TEXTURE_COLUMNS, open_result, read_run
 
 #: Colours of kinds and textures that the legend does not know (Okabe and Ito 2008, distinct for colour-blind eyes).
 _MORE_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.diskspace import disk_full_told
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
 from meteoseg.io.cube import CubeOptions, SpectrumCube
@@ -25,6 +24,7 @@ from meteoseg.io.stored import Stamp, read_grid
 from meteoseg.section import ArrayPlane, Channel
 from meteoseg.spectra.analysis import SpectrumAnalysis, analyse
 from meteoseg.spectra.axis import EnergyAxis
+from meteoseg.system.diskspace import disk_full_told
 
 _STORED = np.dtype(np.float32)
 _opened: weakref.WeakValueDictionary[tuple[Path, Stamp, CubeOptions], CubeMaps] = weakref.WeakValueDictionary()

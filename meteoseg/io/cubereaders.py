@@ -17,13 +17,13 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.diskspace import size_text
 from meteoseg.errors import InputError, MemoryLimitError
 from meteoseg.grid import Window
 from meteoseg.io.cube import SpectrumCube
 from meteoseg.io.source import PixelSize
 from meteoseg.io.stored import stamp_of
-from meteoseg.memory import available_memory, is_memory_short, memory_text
+from meteoseg.system.diskspace import size_text
+from meteoseg.system.memory import available_memory, is_memory_short, memory_text
 
 #: Plugin of RosettaSciIO by suffix; ripple has a module of its own.
 _PLUGINS = {

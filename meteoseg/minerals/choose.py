@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from meteoseg.elements import BSE
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
-from meteoseg.legendedit import NO_EDIT, LegendEdit
+from meteoseg.legend.edit import NO_EDIT, LegendEdit
 from meteoseg.minerals.calibration import Calibration
 from meteoseg.minerals.classifier import Identified, PhaseClassifier
 from meteoseg.minerals.fitted import FittedClassifier, refine_gains

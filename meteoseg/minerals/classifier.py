@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from meteoseg.errors import ChannelError
 from meteoseg.grid import Window
 from meteoseg.legend import MATRIX, UNCLASSIFIED, Legend, default_legend
-from meteoseg.legendedit import LegendEdit, NewPhase
+from meteoseg.legend.edit import LegendEdit, NewPhase
 from meteoseg.minerals.alpha import ELEMENTS
 from meteoseg.minerals.calibration import FEWEST_CHANNELS, Calibration
 from meteoseg.minerals.likelihood import (

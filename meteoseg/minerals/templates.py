@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from meteoseg.errors import InputError, MeteosegError, UnknownNameError
 from meteoseg.legend import HOLE
-from meteoseg.legendedit import NewPhase
+from meteoseg.legend.edit import NewPhase
 from meteoseg.minerals.alpha import ELEMENTS, Array, composition_vector
 from meteoseg.minerals.formula import formula_wt_pct, mix_formulas, parse_formula
 

@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 
 from meteoseg.errors import InputError, OutputExistsError
-from meteoseg.measure import LABEL_FILES, RUN_JSON, write_json
-from meteoseg.output import complete_or_absent
 from meteoseg.patches.card import TASK
 from meteoseg.patches.config import read_patch_config, task_of
 from meteoseg.patches.dataset import TABLE, PatchSet, read_patch_set
@@ -18,7 +16,9 @@ from meteoseg.patches.scores import confusion_matrix, f1_scores
 from meteoseg.patches.split import class_indices
 from meteoseg.patches.textures import classify_results
 from meteoseg.patches.training import CONFUSION, train_patches
-from meteoseg.provenance import Steps, environment, now, sha256_of
+from meteoseg.runs.output import complete_or_absent
+from meteoseg.runs.provenance import Steps, environment, now, sha256_of
+from meteoseg.tables.measure import LABEL_FILES, RUN_JSON, write_json
 from meteoseg.train import read_config, train
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.modelfiles import shipped_models
+from meteoseg.networks.files import shipped_models
+from meteoseg.networks.unet import FULL_RESOLUTION
 from meteoseg.patches.card import FITS, FULL_RESOLUTION_WIDTHS, FUSIONS, MASKS, NORMALISATIONS, SYMMETRIES, TASK
 from meteoseg.train.config import (
     LEAKY_HOLDOUTS,
@@ -20,7 +21,6 @@ from meteoseg.train.config import (
     read_settings,
     settings_to_toml,
 )
-from meteoseg.unet import FULL_RESOLUTION
 
 BALANCES = ("sampler", "loss", "none")
 #: More widths than this halve an image to nothing.

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from meteoseg.certainty import mean_shares
 from meteoseg.errors import InputError
+from meteoseg.labels.certainty import mean_shares
 from meteoseg.patches.card import UNCLASSIFIED, PatchCard
 from meteoseg.patches.dataset import PatchSet
 from meteoseg.patches.images import Image

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from meteoseg.errors import InputError
-from meteoseg.modelfiles import file_sha256, find_model, read_card_text, read_tensors, write_tensors
 from meteoseg.models import pretrained_or_random, pretrained_weights
+from meteoseg.networks.files import file_sha256, find_model, read_card_text, read_tensors, write_tensors
+from meteoseg.networks.unet import FULL_RESOLUTION, FullResolutionEncoder
 from meteoseg.patches.card import PatchCard
-from meteoseg.unet import FULL_RESOLUTION, FullResolutionEncoder
 
 _SMP_DEPTH = 5
 

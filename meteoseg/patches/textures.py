@@ -11,13 +11,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg._version import __version__
-from meteoseg.certainty import mean_shares
 from meteoseg.chondrules.counts import chondrule_counts, wilson
 from meteoseg.chondrules.tables import COUNTS_CSV
 from meteoseg.chondrules.types import chondrule_types
 from meteoseg.errors import InputError
 from meteoseg.io import read_labels
-from meteoseg.measure import (
+from meteoseg.labels.certainty import mean_shares
+from meteoseg.objects import iter_object_windows
+from meteoseg.patches.card import UNCLASSIFIED, PatchCard
+from meteoseg.patches.dataset import TABLE
+from meteoseg.patches.model import PatchModel, label_table, load_patch_model, network_logits
+from meteoseg.patches.objects import object_crops
+from meteoseg.report.chondrulepart import renew_chondrule_part
+from meteoseg.runs.output import whole_file
+from meteoseg.runs.provenance import now
+from meteoseg.runs.reopening import reopen_section
+from meteoseg.section import Section
+from meteoseg.tables.measure import (
     CHEMISTRY_CSV,
     CHONDRULES_CSV,
     GRAINS_CSV,
@@ -30,16 +40,6 @@ from meteoseg.measure import (
     result_folders,
     write_json,
 )
-from meteoseg.objects import iter_object_windows
-from meteoseg.output import whole_file
-from meteoseg.patches.card import UNCLASSIFIED, PatchCard
-from meteoseg.patches.dataset import TABLE
-from meteoseg.patches.model import PatchModel, label_table, load_patch_model, network_logits
-from meteoseg.patches.objects import object_crops
-from meteoseg.provenance import now
-from meteoseg.reopening import reopen_section
-from meteoseg.report.chondrulepart import renew_chondrule_part
-from meteoseg.section import Section
 
 #: Columns of textures.csv.
 COUNT_COLUMNS = ("texture", "n", "pct", "ci_low_pct", "ci_high_pct", "n_type_I", "n_type_II")

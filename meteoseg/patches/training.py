@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from meteoseg.certainty import LOST_BY_LEAD, LOST_BY_PROBABILITY, fit_temperature, mean_shares, threshold
 from meteoseg.elements import CANONICAL_CHANNELS
 from meteoseg.errors import InputError, OutputExistsError
-from meteoseg.modelfiles import MODEL_FILE
+from meteoseg.labels.certainty import LOST_BY_LEAD, LOST_BY_PROBABILITY, fit_temperature, mean_shares, threshold
+from meteoseg.networks.files import MODEL_FILE
 from meteoseg.patches.batches import Labelled, OrderedBatches, TrainingBatches
 from meteoseg.patches.card import CropPlan, PatchCard
 from meteoseg.patches.config import PatchConfig, read_patch_config

@@ -17,13 +17,13 @@ from meteoseg.io.formats import read_maps
 from meteoseg.io.names import check_channel_name, pixel_size_from_name, recognise
 from meteoseg.io.source import MapSource, PixelSize, stem_of
 from meteoseg.io.warped import Transform, WarpedPlane
-from meteoseg.output import whole_file
-from meteoseg.provenance import sha256_of
 from meteoseg.registration.checkerboard import checkerboard_png
 from meteoseg.registration.estimate import estimate
 from meteoseg.registration.levels import check_level, read_level
 from meteoseg.registration.quality import Motion, Quality, objection, quality_of
 from meteoseg.registration.reference import element_names
+from meteoseg.runs.output import whole_file
+from meteoseg.runs.provenance import sha256_of
 from meteoseg.section import Channel, Section
 
 

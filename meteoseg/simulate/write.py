@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from meteoseg.diskspace import DiskNeed
 from meteoseg.errors import OutputExistsError
 from meteoseg.legend import default_legend, write_legend_csv
-from meteoseg.output import all_or_nothing, complete_or_absent
+from meteoseg.runs.output import all_or_nothing, complete_or_absent
 from meteoseg.simulate.section import SimulatedSection
+from meteoseg.system.diskspace import DiskNeed
 
 
 def write_example(simulated: SimulatedSection, out: Path) -> Path:

@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.certainty import (
+from meteoseg.channels import ABSENT
+from meteoseg.elements import BSE
+from meteoseg.errors import InputError
+from meteoseg.grid import Window
+from meteoseg.labels.certainty import (
     LOST_BY_LEAD,
     LOST_BY_PROBABILITY,
     Calibration,
@@ -18,10 +22,6 @@ from meteoseg.certainty import (
     mean_shares,
     threshold,
 )
-from meteoseg.channels import ABSENT
-from meteoseg.elements import BSE
-from meteoseg.errors import InputError
-from meteoseg.grid import Window
 from meteoseg.legend import OUTSIDE
 from meteoseg.metrics import expected_calibration_error
 from meteoseg.models import Model, Network, NetworkCard, load_model, save_model

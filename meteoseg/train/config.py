@@ -11,9 +11,9 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from meteoseg.elements import CANONICAL_CHANNELS
 from meteoseg.errors import InputError, UnknownNameError
-from meteoseg.fusion import check_fusion
 from meteoseg.models import DEFAULT_DECODER_CHANNELS, DEFAULT_ENCODER, NETWORK_LAYERS, shipped_models
-from meteoseg.unet import FULL_RESOLUTION, MAX_LEVELS
+from meteoseg.networks.fusion import check_fusion
+from meteoseg.networks.unet import FULL_RESOLUTION, MAX_LEVELS
 
 PRECISIONS = ("auto", "32", "bf16", "16")
 #: Ways of holding out that leak, and are refused.

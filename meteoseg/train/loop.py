@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from meteoseg.certainty import Calibration
 from meteoseg.elements import CANONICAL_CHANNELS
 from meteoseg.errors import InputError, OutputExistsError
+from meteoseg.labels.certainty import Calibration
 from meteoseg.models import (
     MODEL_FILE,
     Model,

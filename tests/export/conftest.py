@@ -11,9 +11,9 @@ from ring_and_disc import SHAPE, SIZE_UM, object_labels
 
 from meteoseg.io import open_section, write_labels
 from meteoseg.legend import default_legend, write_legend_csv
-from meteoseg.measure import write_json
 from meteoseg.objects import measure_objects
-from meteoseg.provenance import section_facts, sha256_of
+from meteoseg.runs.provenance import section_facts, sha256_of
+from meteoseg.tables.measure import write_json
 
 
 @pytest.fixture

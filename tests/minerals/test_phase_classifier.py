@@ -8,7 +8,7 @@ import pytest
 from meteoseg.errors import ChannelError, InputError, UnknownNameError
 from meteoseg.grid import Window
 from meteoseg.legend import default_legend
-from meteoseg.legendedit import NewPhase
+from meteoseg.legend.edit import NewPhase
 from meteoseg.mineraldata import minerals
 from meteoseg.minerals.calibration import Calibration, ChannelResponse
 from meteoseg.minerals.choose import ChemicalPhases

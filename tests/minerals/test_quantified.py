@@ -8,7 +8,7 @@ import pytest
 from meteoseg.errors import InputError, UnknownNameError
 from meteoseg.io import open_section
 from meteoseg.legend import default_legend
-from meteoseg.legendedit import NO_EDIT, LegendEdit, NewPhase
+from meteoseg.legend.edit import NO_EDIT, LegendEdit, NewPhase
 from meteoseg.mineraldata import minerals
 from meteoseg.minerals.choose import choose_phase_maker
 from meteoseg.minerals.classifier import PhaseClassifier

@@ -19,7 +19,7 @@ from meteoseg.patches import classify_objects, classify_results, load_patch_mode
 from meteoseg.patches.card import CropPlan
 from meteoseg.patches.objects import object_crops, read_object_set
 from meteoseg.patches.textures import count_textures, types_of
-from meteoseg.provenance import input_hashes, input_stamps, section_facts
+from meteoseg.runs.provenance import input_hashes, input_stamps, section_facts
 
 FE = CANONICAL_CHANNELS.index("Fe")
 

@@ -14,9 +14,9 @@ from meteoseg.errors import InputError, PixelSizeError
 from meteoseg.grid import Window
 from meteoseg.io import open_section
 from meteoseg.io.warped import WarpedPlane
-from meteoseg.provenance import input_stamps, section_facts
 from meteoseg.registration.quality import Motion
-from meteoseg.reopening import reopen_section
+from meteoseg.runs.provenance import input_stamps, section_facts
+from meteoseg.runs.reopening import reopen_section
 from meteoseg.section import Section
 
 
@@ -181,7 +181,7 @@ def test_displacements_survive_the_files_and_the_record_of_a_run(painted, tmp_pa
 
 
 def ms_sha(path: Path) -> str:
-    from meteoseg.provenance import sha256_of
+    from meteoseg.runs.provenance import sha256_of
 
     return sha256_of(path)
 

@@ -4,8 +4,8 @@ import tifffile
 
 from meteoseg.errors import InputError, ShapeMismatchError, UnknownNameError
 from meteoseg.io import open_section
-from meteoseg.labeltables import read_kinds, read_meaning
 from meteoseg.section import Section
+from meteoseg.tables.labeltables import read_kinds, read_meaning
 from meteoseg.train.drawn import component_of_kind, read_drawn
 from meteoseg.train.holdout import split_labels
 

@@ -10,9 +10,9 @@ import meteoseg as ms
 from meteoseg.channels import ABSENT
 from meteoseg.errors import ChannelError, InputError
 from meteoseg.models import read_card
+from meteoseg.networks.unet import FullResolutionEncoder, PresentChannels
 from meteoseg.train import train
 from meteoseg.train.config import read_config
-from meteoseg.unet import FullResolutionEncoder, PresentChannels
 
 FULL_RESOLUTION = 'encoder = "full-resolution"\ndecoder_channels = [16, 8, 8]'
 WIDTHS = "decoder_channels = [16, 8, 8, 8, 8]\n"

@@ -1,0 +1,1 @@
+"""Predicted label images against true ones."""

@@ -1,0 +1,1 @@
+"""A shipped network learns from sections that a user has labelled."""

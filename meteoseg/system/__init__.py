@@ -1,0 +1,1 @@
+"""What the computer gives to a run: memory, disk space, processes."""

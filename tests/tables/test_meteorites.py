@@ -1,0 +1,117 @@
+"""Sections of one meteorite joined: areas add, errors combine, one group suggestion."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mineral_painting import CALIBRATION, one_chondrule_model, painted_counts
+
+from meteoseg.batch import batch
+from meteoseg.errors import InputError
+from meteoseg.estimation.joined import join_shares, joined_bounds
+from meteoseg.pipeline import segment
+from meteoseg.section import Section
+from meteoseg.tables.meteorites import COLUMNS, SectionTables, meteorite_modes, write_meteorites
+
+
+def test_agreeing_sections_are_as_good_as_their_area():
+    one = join_shares([10.0], [0.2], [0.04], [36])
+    four = join_shares([10.0] * 4, [0.2] * 4, [0.04] * 4, [36] * 4)
+    assert four.error == pytest.approx(one.error / 2)
+    assert (one.degrees, four.degrees) == (17.5, pytest.approx(70))
+    assert four.between == 0
+    assert np.isnan(one.between)
+
+
+def test_sections_that_differ_widen_the_error():
+    joined = join_shares([10.0, 10.0, 10.0], [0.1, 0.2, 0.3], [0.01] * 3, [36] * 3)
+    assert joined.share == pytest.approx(0.2)
+    assert joined.between == pytest.approx(np.sqrt(0.01 - 0.0001), rel=1e-6)
+    assert joined.error == pytest.approx(0.1 / np.sqrt(3), rel=1e-6)
+    assert joined.degrees == pytest.approx(2, rel=0.05)
+
+
+def test_interval_of_joined_sections_covers_the_rock():
+    rng = np.random.default_rng(3)
+    held = []
+    for _ in range(300):
+        shares = 0.3 + 0.03 * rng.standard_normal(4) + 0.02 * rng.standard_normal(4)
+        joined = join_shares([5.0, 8.0, 10.0, 12.0], shares, [0.02] * 4, [25] * 4)
+        centre, truth = np.log(joined.share / (1 - joined.share)), np.log(0.3 / 0.7)
+        held.append(abs(centre - truth) <= joined.half_width)
+    assert 0.88 <= np.mean(held) <= 0.99
+
+
+def test_bounds_of_one_network_do_not_shrink_with_sections():
+    shares, lows = [0.3, 0.5], [0.25, 0.44]
+    common = joined_bounds([1.0, 1.0], shares, lows, independent=False)
+    apart = joined_bounds([1.0, 1.0], shares, lows, independent=True)
+    assert 0.33 < common < 0.36 < apart < 0.4
+
+
+def test_a_manifest_joins_sections_of_one_meteorite(maps: Path, tiny_model: Path, tmp_path: Path) -> None:
+    for name in ("B1", "B2", "B3"):
+        shutil.copytree(maps, tmp_path / "campaign" / name)
+    manifest = tmp_path / "campaign" / "sections.csv"
+    manifest.write_text("section,pixel_size_um,meteorite\nB1,8,Rock\nB2,8,Rock\nB3,8,\n", encoding="utf-8")
+    out = tmp_path / "out"
+    assert batch(manifest, out, model=str(tiny_model)).done == ("B1", "B2", "B3")
+    joined = pd.read_csv(out / "meteorites.csv")
+    assert list(joined.columns) == list(COLUMNS)
+    assert joined["meteorite"].unique().tolist() == ["Rock"]
+    assert (joined["n_sections"] == 2).all()
+    one = pd.read_csv(out / "B1" / "modes.csv")
+    assert joined["area_um2"].sum() == pytest.approx(2 * one["area_um2"].sum())
+    assert pd.read_csv(out / "meteorites_classification.csv")["meteorite"].tolist() == ["Rock"]
+
+
+def test_the_same_section_twice_has_its_modes_with_less_error(tmp_path: Path) -> None:
+    counts, _ = painted_counts()
+    section = Section.from_arrays("A", {name: plane.astype(np.float32) for name, plane in counts.items()},
+                                  pixel_size_um=2.0)  # fmt: skip
+    CALIBRATION.to_json(tmp_path / "calibration.json")
+    folder = segment(
+        section, one_chondrule_model(), standards=tmp_path / "calibration.json", out=tmp_path / "out"
+    ).folder
+    shutil.copytree(folder, tmp_path / "out" / "B")
+    write_meteorites(tmp_path / "out", {"Rock": ["A", "B"]})
+    one = pd.read_csv(folder / "modes.csv").set_index(["layer", "name"])
+    both = pd.read_csv(tmp_path / "out" / "meteorites.csv").set_index(["layer", "name"]).loc[one.index]
+    assert both["area_um2"].to_numpy() == pytest.approx(2 * one["area_um2"].to_numpy())
+    for column in ("area_pct", "wt_pct", "area_pct_with_holes"):
+        assert np.allclose(both[column], one[column], equal_nan=True), column
+    solid = both.dropna(subset=["ci_low_pct"])
+    assert len(solid) > 3
+    width = one["ci_high_pct"] - one["ci_low_pct"]
+    assert (solid["ci_high_pct"] - solid["ci_low_pct"] <= 1.001 * width[solid.index]).all()
+
+
+def test_sections_without_sampling_errors_are_named(tmp_path: Path) -> None:
+    (tmp_path / "modes.csv").write_text("layer,name,area_px\n", encoding="utf-8")
+    with pytest.raises(InputError, match="representativeness\\.csv is missing: run meteoseg modes"):
+        SectionTables.read(tmp_path)
+
+
+def test_a_class_that_one_section_lacks_counts_as_zero_there(tmp_path: Path) -> None:
+    parts = []
+    for name, classes in (("a", {"olivine": 60, "troilite": 40}), ("b", {"olivine": 100})):
+        modes = pd.DataFrame(
+            [
+                ("phases", phase, 100.0 * pct, float(pct), pct - 5.0, min(100.0, pct + 5.0), float(pct))
+                for phase, pct in classes.items()
+            ],
+            columns=["layer", "name", "area_um2", "area_pct", "section_ci_low_pct", "section_ci_high_pct", "wt_pct"],
+        )
+        modes["adjusted_pct"] = np.nan
+        errors = {("phases", phase): (0.02, 36) for phase in classes}
+        parts.append(SectionTables(tmp_path / name, modes.set_index(["layer", "name"]), errors, {"phases": 1e4},
+                                   {"olivine": 3.3, "troilite": 4.8}))  # fmt: skip
+    table = meteorite_modes("Rock", parts).set_index("name")
+    assert table.loc["troilite", "area_pct"] == pytest.approx(20)
+    assert table.loc["troilite", "wt_pct"] == pytest.approx(100 * 40 * 4.8 / (160 * 3.3 + 40 * 4.8))
+    assert table.loc["troilite", "between_sections_sd_pct"] > 20
+    assert np.isnan(table.loc["troilite", "adjusted_pct"])

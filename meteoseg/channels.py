@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from meteoseg.elements import CANONICAL_CHANNELS
 from meteoseg.errors import ChannelError, InputError, UnknownNameError
 from meteoseg.expressions.syntax import canonical_channel
 from meteoseg.grid import Window
@@ -218,6 +219,22 @@ def _presets() -> dict[str, dict[str, Color]]:
     text = resources.files("meteoseg").joinpath("rules/composites.toml").read_text(encoding="utf-8")
     tables = tomllib.loads(text).items()
     return {name: {key: _color(color) for key, color in table["colors"].items()} for name, table in tables}
+
+
+def input_reader(section: Section, channels: Sequence[str]) -> tuple[Callable[[Window], FloatArray], tuple[str, ...]]:
+    """Return the function that reads normalised input on the section's own grid, and the input planes.
+
+    Parameters
+    ----------
+    channels : channel expressions; none: the canonical list, `ABSENT` where the section lacks one.
+    """
+    if not channels:
+        known = [name for name in CANONICAL_CHANNELS if name in section.channels]
+        fitted = fit_normalisation(section, known)
+        return (lambda window: canonical_input(section, fitted, window, CANONICAL_CHANNELS)), CANONICAL_CHANNELS
+    stack = section.select(channels)
+    fitted = fit_normalisation(stack)
+    return (lambda window: fitted.apply(stack.read(window))), stack.names
 
 
 def composite_names() -> tuple[str, ...]:

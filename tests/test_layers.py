@@ -145,6 +145,11 @@ def test_modes_does_not_load_torch() -> None:
     )
 
 
+def test_segment_loads_no_training_library() -> None:
+    loaded = loaded_after("import meteoseg.pipeline")
+    assert not loaded & {"lightning", "torchmetrics", "albumentations", "torchvision", "segmentation_models_pytorch"}
+
+
 def test_data_sets_of_images_are_written_without_torch() -> None:
     assert "torch" not in loaded_after("from meteoseg.patches import PatchSet, read_patch_set, write_shard")
 

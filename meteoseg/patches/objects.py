@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meteoseg.channels import ABSENT
+from meteoseg.channels import ABSENT, input_reader
 from meteoseg.errors import InputError, ShapeMismatchError
 from meteoseg.grid import Window
 from meteoseg.io import open_section, read_labels
@@ -21,7 +21,6 @@ from meteoseg.patches.dataset import PatchSet
 from meteoseg.patches.images import DenseImages, Image
 from meteoseg.resample import Read
 from meteoseg.section import Section
-from meteoseg.train.dataset import input_reader
 
 #: Crops are read in strips of about this many pixels.
 _STRIP_PX = 400_000

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from meteoseg.channels import ABSENT, canonical_input, fit_normalisation
-from meteoseg.elements import CANONICAL_CHANNELS
+from meteoseg.channels import ABSENT, input_reader
 from meteoseg.errors import InputError
 from meteoseg.grid import Window
 from meteoseg.io import open_section, read_labels
 from meteoseg.legend import Legend, default_legend, read_legend_csv
-from meteoseg.resample import Read, Regrid
+from meteoseg.resample import Regrid
 from meteoseg.section import Section
 from meteoseg.train.augment import augment, cut, drop_channels
 from meteoseg.train.config import DataConfig, TrainConfig
@@ -36,7 +35,6 @@ __all__ = [
     "crop_shares",
     "distance_target",
     "find_examples",
-    "input_reader",
     "load_example",
     "load_split",
     "make_example",
@@ -239,22 +237,6 @@ def _read_image(
         image[outer.row - window.row : outer.row_end - window.row] = band.transpose(1, 2, 0)
     present = np.array([not config.canonical or name in section.channels for name in names])
     return image, present
-
-
-def input_reader(section: Section, channels: Sequence[str]) -> tuple[Read, tuple[str, ...]]:
-    """Return the function that reads normalised input on the section's own grid, and the input planes.
-
-    Parameters
-    ----------
-    channels : channel expressions; none: the canonical list, `ABSENT` where the section lacks one.
-    """
-    if not channels:
-        known = [name for name in CANONICAL_CHANNELS if name in section.channels]
-        fitted = fit_normalisation(section, known)
-        return (lambda window: canonical_input(section, fitted, window, CANONICAL_CHANNELS)), CANONICAL_CHANNELS
-    stack = section.select(channels)
-    fitted = fit_normalisation(stack)
-    return (lambda window: fitted.apply(stack.read(window))), stack.names
 
 
 def _truth_legends(folder: Path) -> dict[str, Legend]:

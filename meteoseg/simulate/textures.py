@@ -128,7 +128,8 @@ def porphyritic(rng: Rng, frame: Frame, melt: Melt, recipe: Recipe, *, pyroxene_
 def barred(rng: Rng, frame: Frame, melt: Melt, recipe: Recipe) -> Fill:
     """Parallel olivine bars in mesostasis, one to three orientations, often with an olivine shell."""
     fill = _mesostasis(rng, frame, melt, recipe)
-    period = float(np.clip(frame.radius_um * rng.uniform(0.05, 0.2), 5, 60))
+    # From many thin bars to a few that are a quarter of the radius wide.
+    period = float(np.clip(frame.radius_um * np.exp(rng.uniform(np.log(0.05), np.log(0.4))), 5, 200))
     fill.scale_um = period
     domain, _, n = tessellate(rng, frame.points, frame.radius_um * rng.uniform(1.0, 2.5))
     angle = rng.uniform(0, np.pi, n)[domain].reshape(frame.shape)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -118,6 +121,22 @@ def test_level_0_imports_no_library_but_numpy_and_scipy(path: Path) -> None:
         return
     foreign = {name.split(".")[0] for name in imported(path)} - set(sys.stdlib_module_names)
     assert foreign <= {"meteoseg", "numpy", "scipy"}
+
+
+def test_experiments_and_benchmarks_use_names_that_exist() -> None:
+    folders = [PACKAGE.parent / name for name in ("experiments", "benchmarks")]
+    missing = []
+    for path in (path for folder in folders for path in sorted(folder.rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "meteoseg":
+                module = import_module(str(node.module))
+                names = [alias.name for alias in node.names if not hasattr(module, alias.name)]
+                missing += [f"{path}: {module.__name__}.{name}" for name in names if not submodule(module, name)]
+    assert not missing
+
+
+def submodule(package: ModuleType, name: str) -> bool:
+    return hasattr(package, "__path__") and find_spec(f"{package.__name__}.{name}") is not None
 
 
 def loaded_after(code: str) -> set[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from meteoseg.legend import default_legend
 from meteoseg.objects import measure_objects
 from meteoseg.simulate import simulate_section, simulated_groups
-from meteoseg.tables.measure import LabelLayers, count_modes
+from meteoseg.tables.labelcounts import LabelLayers, count_modes
 
 #: (width mm, height mm), pixel size um: at least 20 mm2, but for CH, whose chondrules are of 50 um.
 SIZES = {"CV": ((10, 8), 20), "CK": ((10, 8), 20), "CB": ((8, 6), 20), "CH": ((1.6, 1.2), 4), "CI": ((6, 5), 20)}

@@ -10,10 +10,14 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from meteoseg.channels import ABSENT
 from meteoseg.errors import InputError
 from meteoseg.labels.certainty import mean_shares
+from meteoseg.models import fast_bfloat16
+from meteoseg.networks.folded import folded
+from meteoseg.networks.unet import FULL_RESOLUTION
 from meteoseg.patches.card import UNCLASSIFIED, PatchCard
 from meteoseg.patches.dataset import PatchSet
 from meteoseg.patches.images import Image
@@ -90,23 +94,56 @@ def network_logits(
 ) -> NDArray[np.float32]:
     """Return the logits (count, K) float32 of prepared images, on the device that the network lies on."""
     device = next(network.parameters()).device
-    network.eval()
+    forward = _forward(network.eval())
     out = np.empty((count, len(network.card.classes)), np.float32)
     with torch.inference_mode():
         for start in range(0, count, batch_size):
             stop = min(start + batch_size, count)
             batch = torch.from_numpy(np.stack([image(index) for index in range(start, stop)]))
-            seen = [_logits(network, view.to(device)) for view in views_of(batch, network.card.views)]
+            seen = [forward(view.to(device)) for view in views_of(batch, network.card.views)]
             out[start:stop] = torch.stack(seen).mean(dim=0).cpu().numpy()
             if progress is not None:
                 progress(stop, count)
     return out
 
 
-def _logits(network: PatchNetwork, batch: Tensor) -> Tensor:
-    with torch.autocast(batch.device.type, enabled=batch.is_cuda):
-        logits: Tensor = network(batch.contiguous(memory_format=torch.channels_last))
-    return logits.float()
+def _forward(network: PatchNetwork) -> Callable[[Tensor], Tensor]:
+    """Return what maps images (B, C, P, P) to logits (B, K) float32, in the quickest form for the device."""
+    device = next(network.parameters()).device
+    if device.type == "cpu" and network.card.encoder == FULL_RESOLUTION:
+        return _Folded(network, torch.bfloat16 if fast_bfloat16() else torch.float32)
+
+    def plain(batch: Tensor) -> Tensor:
+        with torch.autocast(device.type, enabled=batch.is_cuda):
+            logits: Tensor = network(batch.contiguous(memory_format=torch.channels_last))
+        return logits.float()
+
+    return plain
+
+
+class _Folded:
+    """A network in its folded form, made once for each set of channels that images lack."""
+
+    def __init__(self, network: PatchNetwork, dtype: torch.dtype) -> None:
+        self.network, self.dtype = network, dtype
+        self.made: dict[tuple[bool, ...], nn.Module] = {}
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Map (B, C, P, P) to logits (B, K) float32."""
+        out = batch.new_empty((len(batch), len(self.network.card.classes)))
+        images = batch.to(self.dtype)
+        kinds = images[:, :, 0, 0] != ABSENT
+        for present in torch.unique(kinds, dim=0):
+            chosen = (kinds == present).all(dim=1)
+            part = images[chosen].contiguous(memory_format=torch.channels_last)
+            out[chosen] = self._lean(present)(part).float()
+        return out
+
+    def _lean(self, present: Tensor) -> nn.Module:
+        key = tuple(present.tolist())
+        if key not in self.made:
+            self.made[key] = folded(self.network, present, self.dtype)
+        return self.made[key]
 
 
 def views_of(images: Tensor, symmetry: str) -> Iterator[Tensor]:

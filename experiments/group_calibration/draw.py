@@ -16,8 +16,9 @@ from meteoseg.objects import measure_objects
 from meteoseg.simulate import simulate_section, simulated_groups
 from meteoseg.tables.labelcounts import LabelLayers, count_modes
 
-#: (width mm, height mm), pixel size um: at least 20 mm2, but for CH, whose chondrules are of 50 um.
-SIZES = {"CV": ((10, 8), 20), "CK": ((10, 8), 20), "CB": ((8, 6), 20), "CH": ((1.6, 1.2), 4), "CI": ((6, 5), 20)}
+#: (width mm, height mm), pixel size um: at least 20 mm2, but for CH, whose chondrules are of 50 um. 80 mm2 of a CV hold
+#: some 15 chondrules that no edge cuts, too few for a mean size; a thin section has 300 mm2 or more.
+SIZES = {"CV": ((20, 15), 25), "CK": ((10, 8), 20), "CB": ((8, 6), 20), "CH": ((1.6, 1.2), 4), "CI": ((6, 5), 20)}
 USUAL = ((6.0, 4.0), 16)
 #: Types of the groups that go from 3 to 6, by turns; the others are what they are.
 TYPES = {"H": (5, 3.2), "L": (5, 3.2), "LL": (5, 3.2), "EH": (4, 3.2), "EL": (5, 3.2), "R": (4, 3.6), "CK": (5, 4)}

@@ -1,9 +1,10 @@
 """Score the group suggestion on simulated sections: top-1, top-2, confusion, reliability, ties.
 
 Run: python score.py FOLDER [-n DRAWS]. Sections are drawn twice: from the fields that draw.py painted (each stands for
-100 mm2 with its realised modes; its chondrules are drawn with replacement), and from the recipes (the modes that the
-generator is told, which its fields do not all reach). Each is measured DRAWS times with errors: 10 % (relative) and 0.3
-points on modes, 8 % on the mean diameter, Fa and Fs of 30 chondrules with an offset of 0.5 mol%.
+100 mm2, or its own area where that is larger, with its realised modes; its chondrules are drawn with replacement), and
+from the recipes (the modes that the generator is told, which its fields do not all reach). Each is measured DRAWS times
+with errors: 10 % (relative) and 0.3 points on modes, 8 % on the mean diameter, Fa and Fs of 30 chondrules with an
+offset of 0.5 mol%.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def measured(rng: np.random.Generator, folder: Path) -> Measurements:
     error = np.hypot(RELATIVE * modes["area_pct"], POINTS)
     half = 1.96 * np.hypot(error, (modes["ci_high_pct"] - modes["ci_low_pct"]).fillna(0) / 3.92)
     modes["ci_low_pct"], modes["ci_high_pct"] = modes["area_pct"] - half, modes["area_pct"] + half
-    times = AREA_UM2 / modes.loc[modes["layer"] == "phases", "area_um2"].sum()
+    times = max(1.0, AREA_UM2 / modes.loc[modes["layer"] == "phases", "area_um2"].sum())
     modes["area_um2"] *= times
     objects = objects.sample(math.ceil(times * len(objects)), replace=True, random_state=int(rng.integers(2**31)))
     scale = math.exp(rng.normal(0, SIZE))

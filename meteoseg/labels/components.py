@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,21 +46,43 @@ def empty_field(read: Callable[[Window], Iterable[FloatArray]], window: Window, 
     An area is solid where a square of 11 x 11 px fits in (opening), and its ragged margin of up to 5 px belongs
     to it. Scattered zeros of low counts, even where they touch, are no such area.
 
-    `read` gives the channels (h, w) of a window of a grid of `shape`, one by one; no more of them are asked for than it
-    takes. The answer is bool (H, W) of `window`, the same whatever the height of the windows.
+    `read` gives the channels (h, w) of a window of a grid of `shape`, one by one. Those after the first are asked for
+    only where the first leaves room for a solid area. The answer is bool (H, W) of `window`, the same whatever the
+    height of the windows.
     """
-    blank = _blank(read, window)
-    if not blank.any():
-        return blank
     outer = window.padded(2 * EMPTY_FIELD_PX, shape)
     above = Window(outer.row, outer.col, window.row - outer.row, outer.width)
     below = Window(window.row_end, outer.col, outer.row_end - window.row_end, outer.width)
-    parts = [_blank(read, strip) for strip in (above, below)]
-    blank = np.concatenate([parts[0], blank, parts[1]])
+    blank = np.zeros(outer.shape, bool)
+
+    def begin(part: Window) -> list[tuple[tuple[slice, slice], Iterator[NDArray[Any]]]]:
+        begun = [(block.within(outer), iter(read(block))) for block in _blocks(part)]
+        for place, planes in begun:
+            blank[place] = _is_nothing(next(planes))
+        return begun
+
+    begun = begin(window)
+    if not blank.any():
+        return blank[window.within(outer)]
+    begun += [*begin(above), *begin(below)]
+    blank &= _dilated(_opened(blank, EMPTY_FIELD_PX), EMPTY_FIELD_PX)
+    for place, planes in begun:
+        while blank[place].any() and (plane := next(planes, None)) is not None:
+            blank[place] &= _is_nothing(plane)
     solid = _opened(blank, EMPTY_FIELD_PX) & blank
     for _ in range(EMPTY_FIELD_PX // 2 if solid.any() else 0):
         solid = _dilated(solid, 3) & blank
     return solid[window.within(outer)]
+
+
+def _blocks(window: Window) -> Iterator[Window]:
+    """Yield blocks of columns, of which each may need other channels."""
+    for col in range(window.col, window.col + window.width if window.height else 0, _BLOCK_PX):
+        yield Window(window.row, col, window.height, min(_BLOCK_PX, window.col + window.width - col))
+
+
+def _is_nothing(plane: NDArray[Any]) -> BoolArray:
+    return np.asarray((plane == 0) | np.isnan(plane) if plane.dtype.kind == "f" else plane == 0, bool)
 
 
 def _eroded(inside: BoolArray, side_px: int) -> BoolArray:
@@ -75,19 +97,6 @@ def _dilated(inside: BoolArray, side_px: int) -> BoolArray:
 
 def _opened(inside: BoolArray, side_px: int) -> BoolArray:
     return _dilated(_eroded(inside, side_px), side_px)
-
-
-def _blank(read: Callable[[Window], Iterable[NDArray[Any]]], window: Window) -> BoolArray:
-    """Find pixels that are 0 or NaN in all channels, block by block: most have a value in the first channel."""
-    blank = np.ones(window.shape, bool)
-    for col in range(0, window.width if window.height else 0, _BLOCK_PX):
-        block = Window(window.row, window.col + col, window.height, min(_BLOCK_PX, window.width - col))
-        part = blank[:, col : col + block.width]
-        for plane in read(block):
-            part &= (plane == 0) | np.isnan(plane) if plane.dtype.kind == "f" else plane == 0
-            if not part.any():
-                break
-    return blank
 
 
 def mapped_pixels(section: Section, window: Window) -> tuple[BoolArray, int]:

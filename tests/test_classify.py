@@ -21,6 +21,7 @@ from meteoseg.classify.groups import groups, log_density, properties, published_
 from meteoseg.classify.measurements import Measured, Measurements, measurements_from_tables
 from meteoseg.classify.petrology import original_metal, petrologic_type, weathering_grade
 from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.measure import classify_tables
 from meteoseg.report.tables import format_classification
 
 SECTION_PROPERTIES = (
@@ -305,7 +306,7 @@ class TestIron:
             ({"Fa_pmd": (4.5, 1)}, "3-6"),
             ({"Fa_pmd": (4.5, 1), "feldspar_size": (20, 1)}, "5"),
             ({"Fa_pmd": (1, 0), "chondrule_contrast": (0.4, 0.02)}, "4-5"),
-            ({"chondrule_contrast": (0.2, 0.02)}, "4-6"),
+            ({"chondrule_contrast": (0.2, 0.02)}, "3-6"),
             ({"Fa_pmd": (1, 0), "chondrule_contrast": (0.28, 0.02)}, "4-6"),
             ({"Fa_ratio": (1.0, 0), "feldspar_size": (80, 2)}, "6"),
         ],
@@ -386,6 +387,11 @@ class TestTextures:
 
 
 class TestWeathering:
+    def test_facts_of_a_fall_give_w0(self):
+        modes = pd.DataFrame({"layer": "phases", "name": ["olivine"], "area_pct": [100.0]})
+        assert classify_tables(modes, None, {"fall": True}).weathering == "W0"
+        assert classify_tables(modes, None, {"fall": False}).weathering == "unknown"
+
     @pytest.mark.parametrize(
         ("rust", "metal", "sulfide", "expected"),
         [

@@ -42,6 +42,7 @@ class Job:
     standards: Path | None = None
     crop_to_common: bool = False
     meteorite: str = ""
+    is_fall: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def batch(
     Parameters
     ----------
     sections : CSV with a column `section` (path relative to the CSV) and any of name, pixel_size_um,
-        pixel_size_error_pct, standards, crop_to_common, meteorite (sections of one name are joined); or a folder
-        whose subfolders are sections.
+        pixel_size_error_pct, standards, crop_to_common, fall, meteorite (sections of one name are joined); or a
+        folder whose subfolders are sections.
     standards : for sections whose row names none; ``self`` as in `segment`.
     defaults : further fields of `Job` for sections whose row leaves them empty.
     workers : sections at a time; `scheduler` : address of a dask.distributed scheduler instead.
@@ -163,7 +164,7 @@ def _read_manifest(path: Path) -> list[dict[str, str]]:
             rows = [dict(row) for row in csv.DictReader(handle)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"Manifest {path} is not a CSV in UTF-8: {error}.") from error
-    known = ["section", "name", *_NUMBERS, "standards", "crop_to_common", "meteorite"]
+    known = ["section", "name", *_NUMBERS, "standards", "crop_to_common", "fall", "meteorite"]
     for column in rows[0] if rows else ():
         if column not in known:
             raise UnknownNameError.of(f"column in {path.name}", str(column), known)
@@ -185,6 +186,8 @@ def _job(row: Mapping[str, str | None], path: Path, defaults: Mapping[str, Any],
         values["standards"] = Path(given) if given == SELF else folder / given
     if cells.get("crop_to_common"):
         values["crop_to_common"] = _flag(cells["crop_to_common"], f"crop_to_common in row {number} of {path}")
+    if cells.get("fall"):
+        values["is_fall"] = _flag(cells["fall"], f"fall in row {number} of {path}")
     if cells.get("meteorite"):
         values["meteorite"] = cells["meteorite"]
     return Job(section, cells.get("name") or section_name(section), **values)
@@ -223,6 +226,7 @@ def run_job(job: Job, settings: Settings) -> Failure | None:
             pixel_size_error_pct=job.pixel_size_error_pct,
             name=job.name,
             crop_to_common=job.crop_to_common,
+            is_fall=job.is_fall,
         )
         segment(section, settings.model, standards=job.standards, out=settings.out, overwrite=settings.overwrite)
     except (MeteosegError, EOFError, OSError, ValueError, RuntimeError, MemoryError, ArithmeticError,

@@ -19,6 +19,7 @@ from meteoseg.commands.options import (
     PathArgument,
     cluster_options,
     evaluate_options,
+    fall_option,
     finetune_options,
     modes_options,
     open_given,
@@ -104,6 +105,7 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
     help="Pixel size on which chondrules are sought, about 1/20 of one  [default: 10]",
 )
 @click.option("--no-textures", is_flag=True, help="Do not name the textures of chondrules.")
+@fall_option
 def segment(section: Path, out: Path, **given: Any) -> None:
     r"""Segment one section: phases, components, chondrules, modes, group, report.
 
@@ -133,11 +135,12 @@ def segment(section: Path, out: Path, **given: Any) -> None:
 @click.option("--resume", is_flag=True, help="Skip sections whose results are complete.")
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 @click.option("--crop-to-common", is_flag=True, help="Keep the common part of maps that differ in size.")
+@fall_option
 def batch(sections: Path, out: Path, **given: Any) -> int:
     r"""Segment many sections; one that fails does not stop the others.
 
     MANIFEST.csv has a column section (a path relative to the manifest) and, where wanted, name,
-    pixel_size_um, pixel_size_error_pct, standards, crop_to_common and meteorite (its sections are joined in
+    pixel_size_um, pixel_size_error_pct, standards, crop_to_common, fall and meteorite (its sections are joined in
     meteorites.csv). DIR is a folder of section folders. Exit code 1: some failed.
 
     \b
@@ -149,6 +152,7 @@ def batch(sections: Path, out: Path, **given: Any) -> int:
 
     options = {key: given[key] for key in ("model", "standards", "workers", "scheduler", "resume", "overwrite")}
     defaults = {"pixel_size_um": given["pixel_size"], "crop_to_common": given["crop_to_common"]}
+    defaults["is_fall"] = given["fall"] or None
     click.echo((outcome := run(sections, out, defaults=defaults, **options)).summary())
     return 1 if outcome.failures else 0
 
@@ -397,7 +401,7 @@ def simulate(size: str, out: Path, pixel_size: float, **given: Any) -> None:
 @click.argument("table", type=PathArgument, metavar="OUT|TABLE.csv")
 @click.option("-o", "--out", type=PathArgument, metavar="CSV", help="Ranked groups as a table.")
 @click.option("--prior", default="equal", show_default=True, help="equal, or falls (their frequency).")
-@click.option("--fall", is_flag=True, help="Seen to fall: weathering is W0.")
+@fall_option
 def classify(table: Path, out: Path | None, prior: str, fall: bool) -> None:
     r"""Suggest a chondrite group from modes, sizes and compositions.
 

@@ -59,6 +59,7 @@ from meteoseg.tables.measure import (
     UNJOINED_FILE,
     classify_tables,
     label_hashes,
+    texture_tables,
     weight_notes,
     write_json,
     write_tables,
@@ -345,7 +346,9 @@ def _classify(
 ) -> dict[str, Any]:
     chondrules = _chondrules(labels, folder)
     compositions = None if chemistry is None else chemistry.table
-    answer = classify_tables(modes, chondrules, _facts(plan), chemistry=compositions).to_json_dict()
+    answer = classify_tables(
+        modes, chondrules, _facts(plan), chemistry=compositions, textures=texture_tables(folder)
+    ).to_json_dict()
     write_json(folder / CLASSIFICATION_JSON, answer)
     return answer
 

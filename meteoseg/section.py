@@ -109,6 +109,7 @@ class Section:
     pixel_size_error_pct : one standard deviation of the pixel size in percent, or None where not stated.
     mask : plane that is non-zero inside the section, or None (the whole grid).
     pixel_size_source : where the pixel size came from (metadata, file name, option, section.toml).
+    is_fall : whether the meteorite was seen to fall: it did not weather on the ground.
     notes : problems and remarks that the report repeats.
 
     Raises
@@ -134,6 +135,7 @@ class Section:
     mask_paths: tuple[Path, ...] = ()
     skipped: tuple[tuple[Path, str], ...] = ()
     notes: tuple[str, ...] = field(default=())
+    is_fall: bool = False
 
     def __post_init__(self) -> None:
         if not self.channels:

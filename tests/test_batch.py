@@ -53,6 +53,13 @@ def test_a_folder_of_sections_is_a_batch(campaign: Path) -> None:
     assert [(job.name, job.pixel_size_um) for job in jobs] == [("B1", 2.0), ("B2", 2.0), ("B3", 2.0)]
 
 
+def test_falls_of_a_manifest(tmp_path: Path) -> None:
+    (tmp_path / "sections.csv").write_text("section,fall\nB1,yes\nB2,no\nB3,\n", encoding="utf-8")
+    assert [job.is_fall for job in read_jobs(tmp_path / "sections.csv", {})] == [True, False, False]
+    everyone = read_jobs(tmp_path / "sections.csv", {"is_fall": True})
+    assert [job.is_fall for job in everyone] == [True, False, True]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

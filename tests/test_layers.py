@@ -45,7 +45,7 @@ FLOW = {
     "report": {"objects", "minerals", "stereology", "chondrules", "classify"},
     "minerals": {"io"},
     "simulate": {"io", "runs"},
-    "tables": {"io", "objects", "modes", "classify", "chondrules", "runs", "estimation"},
+    "tables": {"io", "objects", "modes", "classify", "chondrules", "runs", "estimation", "minerals"},
     "evaluation": {"io", "metrics", "tables"},
     "models": {"networks"},
     "inference": {"predict"},

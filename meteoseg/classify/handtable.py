@@ -29,6 +29,8 @@ _PHASES = ("metal", "sulfide", "magnetite", "phyllosilicate", "carbonate", "rust
 _OPAQUE = ("metal", "sulfide", "magnetite")
 #: A limit of detection as cell: half of it, give or take as much, is what it says.
 _BELOW = re.compile(r"^\s*<\s*([0-9.]+(?:[eE][-+]?\d+)?)\s*$")
+#: A size that feldspar stays under excludes types; half of it would be a size.
+_SIZE, _SIZE_LIMIT = "feldspar_size", "feldspar_size_limit"
 _SUBGROUPS = {"CVRED": "CV", "CVOX": "CV", "CBA": "CB", "CBB": "CB"}
 
 
@@ -155,6 +157,9 @@ def _values(row: Mapping[str, Any], columns: Mapping[str, tuple[str, str | None]
                 f"{label}: {column} is {value:g} {rule.unit}, outside {rule.low:g} to {rule.high:g} {rule.unit}: "
                 "correct the number or its unit, or leave the cell empty."
             )
+        if name == _SIZE and _BELOW.match(str(row[column])):
+            values[_SIZE_LIMIT] = Measured(2 * value)
+            continue
         values[name] = Measured(value, error)
     return values
 

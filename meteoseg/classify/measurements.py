@@ -14,8 +14,12 @@ from meteoseg.objects import edge_weight_of
 from meteoseg.stereology.planar import size_estimates
 
 #: Measured quantities that no group row refers to, used for type and weathering: rust, the mean Fa of type I over that
-#: of type II olivine, Cr2O3 of ferroan olivine, common size of the largest secondary feldspar.
-EXTRA_UNITS = {"rust": "vol%", "Fa_ratio": "ratio", "Cr2O3_ferroan_olivine": "wt%", "feldspar_size": "um"}
+#: of type II olivine, Cr2O3 of ferroan olivine, common size of the largest secondary feldspar, a size that it stays
+#: under, contrast of minerals across the outlines of chondrules.
+EXTRA_UNITS = {
+    "rust": "vol%", "Fa_ratio": "ratio", "Cr2O3_ferroan_olivine": "wt%", "feldspar_size": "um",
+    "feldspar_size_limit": "um", "chondrule_contrast": "ratio",
+}  # fmt: skip
 _NORMAL_95_WIDTH = 2 * 1.96
 _NOT_AREA = ("outside", "hole")
 

@@ -14,7 +14,7 @@ from typing import Any
 from meteoseg.classify.groups import NONE, Group, groups, properties, rules
 from meteoseg.classify.measurements import EXTRA_UNITS, Measurements, unit_of
 from meteoseg.classify.nextstep import NextStep, next_steps
-from meteoseg.classify.petrology import petrologic_type, weathering_grade
+from meteoseg.classify.petrology import TypeEvidence, petrologic_type, type_evidence, weathering_grade
 from meteoseg.classify.posterior import GroupEvidence, group_evidence, posterior, prior_weights
 from meteoseg.classify.wording import published_range, reasons
 
@@ -71,6 +71,7 @@ class Classification:
     prior: str
     notes: tuple[str, ...]
     next_steps: tuple[NextStep, ...] = ()
+    type_evidence: tuple[TypeEvidence, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -86,6 +87,7 @@ class Classification:
             "class_probabilities": {name: _rounded(value) for name, value in self.class_probabilities.items()},
             "type": self.type,
             "weathering": self.weathering,
+            "type_evidence": [_type_dict(item) for item in self.type_evidence],
             "evidence": [_evidence_dict(item) for item in self.evidence],
             "next_measurement": [_step_dict(step) for step in self.next_steps],
             "prior": self.prior,
@@ -114,6 +116,10 @@ def _evidence_dict(item: Evidence) -> dict[str, Any]:
         "best_groups": list(item.best_groups),
         "note": item.note,
     }
+
+
+def _type_dict(item: TypeEvidence) -> dict[str, Any]:
+    return {"property": item.name, "for": list(item.types), "against": list(item.excluded), "text": item.words}
 
 
 def _step_dict(step: NextStep) -> dict[str, Any]:
@@ -157,12 +163,14 @@ def classify(measurements: Measurements, *, prior: str = "equal") -> Classificat
     scores = tuple(_score(groups()[name], probabilities[name], weighed[name], measurements) for name in ranked)
     classes = _by_class(scores)
     class_, suggestion, remarks = _decide(scores, classes)
-    type_, type_notes = petrologic_type(_leading_groups(class_, suggestion), measurements)
+    leading = _leading_groups(class_, suggestion)
+    type_, type_notes = petrologic_type(leading, measurements)
     weathering, weathering_notes = weathering_grade(measurements)
     evidence = _evidence(measurements, weighed, scores[0].group if class_ != NO_CLASS else None)
     steps = next_steps(probabilities, {name: found.members for name, found in weighed.items()}, measurements)
     notes = (*measurements.notes, *remarks, *type_notes, *weathering_notes)
-    return Classification(class_, suggestion, scores, classes, type_, weathering, evidence, prior, notes, steps)
+    return Classification(class_, suggestion, scores, classes, type_, weathering, evidence, prior, notes, steps,
+                          type_evidence(leading, measurements))  # fmt: skip
 
 
 def _score(group: Group, probability: float, found: GroupEvidence, measurements: Measurements) -> GroupScore:

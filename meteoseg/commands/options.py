@@ -47,6 +47,11 @@ def standards_option(command: F) -> F:
     return click.option("--standards", type=PathArgument, metavar="DIR|FILE|self", help=text)(command)
 
 
+def fall_option(command: F) -> F:
+    """Add ``--fall``."""
+    return click.option("--fall", is_flag=True, help="Seen to fall: weathering W0.")(command)
+
+
 def cube_options() -> list[Callable[[F], F]]:
     """Return the options that say how a spectrum cube is read."""
     option = click.option
@@ -89,6 +94,7 @@ def open_given(path: Path, given: dict[str, Any], *, name: str | None = None, wi
         use_mask=not given["no_mask"],
         without=without,
         cube=cube_given(given),
+        is_fall=given.get("fall", False),
     )
 
 

@@ -40,6 +40,7 @@ class _Opened:
     pixel_size_um: PixelSize | None = None
     pixel_size_source: str = "unknown"
     pixel_size_error_pct: float | None = None
+    is_fall: bool = False
 
 
 def open_section(
@@ -53,6 +54,7 @@ def open_section(
     use_mask: bool = True,
     without: Collection[str] = (),
     cube: CubeOptions | None = None,
+    is_fall: bool = False,
 ) -> Section:
     """Open the maps of a section without reading their pixels (text and JPEG/PNG files are decoded once).
 
@@ -70,6 +72,7 @@ def open_section(
     use_mask : False ignores the section mask.
     without : channels that are left out, whatever their files look like.
     cube : elements and energy axis of a spectrum cube, where they are not left to the file and its spectra.
+    is_fall : the meteorite was seen to fall; so does section.toml say with ``fall = true``.
 
     Raises
     ------
@@ -99,6 +102,7 @@ def open_section(
         mask_paths=mask_paths,
         skipped=opened.found.skipped,
         notes=(*opened.found.notes, *_remarks(planes, sources), *notes, *mask_notes, *crop_notes),
+        is_fall=is_fall or opened.is_fall,
     )
 
 
@@ -114,6 +118,7 @@ def _open(path: Path, given: Mapping[str, Path], without: Collection[str], cube:
             described.pixel_size_um,
             toml.name if described.pixel_size_um else "unknown",
             described.pixel_size_error_pct,
+            described.is_fall,
         )
     if path.is_file() and is_readable_cube(path):
         from meteoseg.io.cubemaps import cube_channels

@@ -21,7 +21,7 @@ from meteoseg.io.tiffplane import TiffPlane
 from meteoseg.io.warped import WarpedPlane
 from meteoseg.section import UNITS, Channel, Plane, PlaneView, Section
 
-_KEYS = ("name", "pixel_size_um", "pixel_size_error_pct", "mask", "channels", "cube")
+_KEYS = ("name", "pixel_size_um", "pixel_size_error_pct", "mask", "fall", "channels", "cube")
 _CHANNEL_KEYS = ("file", "page", "unit", "oxide", "cube", "register")
 
 
@@ -33,6 +33,7 @@ class SectionFile:
     name: str | None
     pixel_size_um: PixelSize | None
     pixel_size_error_pct: float | None
+    is_fall: bool
 
 
 def read_section_toml(path: Path, without: Collection[str] = (), cube: CubeOptions = CubeOptions()) -> SectionFile:  # noqa: B008 - frozen
@@ -47,6 +48,9 @@ def read_section_toml(path: Path, without: Collection[str] = (), cube: CubeOptio
     """
     data = _parse(path)
     _refuse_unknown(data, _KEYS, path)
+    is_fall = data.get("fall", False)
+    if not isinstance(is_fall, bool):
+        raise InputError(f"{path}: fall must be true or false, got {is_fall!r}.")
     name, mask, table = data.get("name"), data.get("mask"), data.get("channels", {} if "cube" in data else None)
     for key, value in (("name", name), ("mask", mask)):
         if value is not None and not isinstance(value, str):
@@ -65,7 +69,7 @@ def read_section_toml(path: Path, without: Collection[str] = (), cube: CubeOptio
         (path.parent / mask,) if mask is not None else (),
         notes=spectra.notes,
     )
-    return SectionFile(found, name, _pixel_size(data, path), _number(data, "pixel_size_error_pct", path))
+    return SectionFile(found, name, _pixel_size(data, path), _number(data, "pixel_size_error_pct", path), is_fall)
 
 
 def _cube(data: dict[str, Any], path: Path, given: CubeOptions) -> Found:
@@ -113,6 +117,8 @@ def write_section_toml(section: Section, path: str | Path) -> None:
         lines.append("# pixel_size_um = 1.0   (unknown: fill in)")
     if section.pixel_size_error_pct is not None:
         lines.append(f"pixel_size_error_pct = {section.pixel_size_error_pct!r}")
+    if section.is_fall:
+        lines.append("fall = true")
     if section.mask_paths:
         lines.append(f"mask = {_relative(section.mask_paths[0], path)}")
     spectra = [channel for channel in section.channels.values() if cube_options_of(channel) is not None]

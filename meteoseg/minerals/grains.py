@@ -83,7 +83,7 @@ class GrainCollector:
         core: BoolArray,
         phases: NDArray[np.uint8],
         objects: NDArray[np.int32] | None,
-        values: NDArray[np.floating],
+        values: NDArray[np.floating] | NDArray[np.integer],
     ) -> None:
         """Take in the next rows: core pixels, phase and object ids (h, W), element maps (C, h, W)."""
         labels, n_new = ndimage.label(core, _EIGHT)
@@ -113,7 +113,7 @@ class GrainCollector:
         n_new: int,
         phases: NDArray[np.uint8],
         objects: NDArray[np.int32] | None,
-        values: NDArray[np.floating],
+        values: NDArray[np.floating] | NDArray[np.integer],
     ) -> Array:
         """Sums of the parts of grains in a band, (parts, 5 + C)."""
         rows, cols = np.nonzero(labels)
@@ -144,11 +144,19 @@ class GrainCollector:
         graph = coo_array((np.ones(len(links[0]), bool), links), shape=(size, size))
         return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
+    def drain(self) -> GrainSums:
+        """Return the grains that were completed since the last call, and forget them."""
+        parts, self._done = self._done, []
+        return self._sums(parts)
+
     def finish(self) -> GrainSums:
         """Close the grains at the last row and return all, in the order in which they were completed."""
         parts = list(self._done)
         if self._open is not None:
             parts.append(self._open[self._open[:, 0] >= self.min_px])
+        return self._sums(parts)
+
+    def _sums(self, parts: Sequence[Array]) -> GrainSums:
         table = np.vstack(parts) if parts else np.empty((0, len(_FIXED) + self.n_maps))
         n_px = table[:, 0]
         return GrainSums(

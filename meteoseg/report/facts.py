@@ -91,6 +91,7 @@ class Suggestion:
     notes: tuple[str, ...]
     reasons: tuple[Reasons, ...] = ()
     next_steps: tuple[str, ...] = ()
+    type_words: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, classification: Mapping[str, Any]) -> Suggestion:
@@ -119,6 +120,7 @@ class Suggestion:
             tuple(str(note) for note in classification.get("notes", ())),
             tuple(_reasons(rows)),
             tuple(str(step["text"]) for step in classification.get("next_measurement", ())),
+            tuple(str(item["text"]) for item in classification.get("type_evidence", ())),
         )
 
     @property

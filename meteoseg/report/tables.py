@@ -94,6 +94,7 @@ def format_classification(classification: Mapping[str, Any]) -> str:
     named = suggestion.class_ != "none" or suggestion.is_none
     lines = [f"Group suggestion: {suggestion.headline}" + (f" (class: {suggestion.class_}{chance})" if named else "")]
     lines += [f"Petrologic type: {suggestion.type}"] if suggestion.type else []
+    lines += [f"  {text}" for text in suggestion.type_words]
     lines += [f"Weathering: {suggestion.weathering}"] if suggestion.weathering else []
     lines += _group_lines(suggestion.groups) if suggestion.tells_apart else []
     if suggestion.evidence:

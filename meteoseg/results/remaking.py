@@ -51,6 +51,7 @@ from meteoseg.tables.measure import (
     read_roi,
     read_run,
     result_folders,
+    texture_tables,
     weight_notes,
     write_json,
     write_tables,
@@ -276,7 +277,9 @@ def _write_rest(out: Path, basis: Basis, tables: ResultTables, pixel_size_um: tu
         return tables
     compositions = None if tables.chemistry is None else tables.chemistry.table
     facts = basis.run.get("section", {})
-    answer = classify_tables(tables.modes, tables.chondrules, facts, chemistry=compositions).to_json_dict()
+    answer = classify_tables(
+        tables.modes, tables.chondrules, facts, chemistry=compositions, textures=texture_tables(out)
+    ).to_json_dict()
     write_json(out / CLASSIFICATION_JSON, answer)
     return replace(tables, classification=answer)
 

@@ -113,6 +113,7 @@ def section_facts(section: Section) -> dict[str, Any]:
         "pixel_size_um": None if section.pixel_size_um is None else list(section.pixel_size_um),
         "pixel_size_source": section.pixel_size_source,
         "pixel_size_error_pct": section.pixel_size_error_pct,
+        "fall": section.is_fall,
         "channels": [_channel_facts(channel) for channel in section.channels.values()],
         "masks": [path.name for path in section.mask_paths],
         "mask_files": [str(path) for path in section.mask_paths],

@@ -53,6 +53,7 @@ def reopen_section(run: Mapping[str, Any], maps: Path | None = None) -> Section:
         pixel_size_source=facts["pixel_size_source"],
         mask=_cut(read_maps(masks[0])[0].plane, shape) if masks else None,
         mask_paths=masks,
+        is_fall=bool(facts.get("fall", False)),
     )
 
 

@@ -9,6 +9,9 @@ import numpy as np
 from meteoseg.simulate.recipe import Recipe
 
 Rng = np.random.Generator
+#: Least petrologic type, and range of the common diameter (um) of its largest secondary feldspar (between the cuts of
+#: Van Schmus & Wood 1967, 2 and 50 um; how far beyond 50 um it goes is a choice).
+_FELDSPAR_UM = ((6.0, 55.0, 140.0), (5.0, 8.0, 44.0), (4.0, 1.0, 2.0))
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Fabric:
     matrix_iron, matrix_spread : iron number of the fine matrix, and its variation over the section.
     porosity : share of the fine matrix that is pores.
     mantles : share of the chondrules that wear a mantle of metal and sulfide.
+    feldspar_um : common diameter of the largest grains of secondary feldspar; 0 below type 4.
     """
 
     overlap: float
@@ -40,6 +44,7 @@ class Fabric:
     matrix_spread: float
     porosity: float
     mantles: float
+    feldspar_um: float = 0.0
 
 
 def draw_fabric(rng: Rng, recipe: Recipe) -> Fabric:
@@ -59,4 +64,13 @@ def draw_fabric(rng: Rng, recipe: Recipe) -> Fabric:
         matrix_spread=float(rng.uniform(4, 28)),
         porosity=float(rng.uniform(0, 0.25)) * (1 - recipe.metamorphism),
         mantles=float(rng.uniform(0, 0.5) if rng.random() < 0.7 else 0.0) * (recipe.rules.opaque_pct >= 2),
+        feldspar_um=_feldspar_um(rng, recipe),
     )
+
+
+def _feldspar_um(rng: Rng, recipe: Recipe) -> float:
+    """Draw the common diameter of the largest secondary feldspar, which defines types 4, 5 and 6."""
+    if not recipe.equilibrated:
+        return 0.0
+    low, high = next(span for least, *span in _FELDSPAR_UM if recipe.petrologic_type >= least)
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))

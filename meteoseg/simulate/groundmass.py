@@ -14,6 +14,8 @@ from meteoseg.simulate.recipe import MATRIX_KINDS, Recipe
 Rng = np.random.Generator
 BoolArray = NDArray[np.bool_]
 
+#: Share of a cell that its clast fills on average; diameter of the largest cells over their spacing.
+_CELL_COVER, _LARGEST_CELL = 0.75, 1.3
 _EH_OPAQUES = ("niningerite", "oldhamite", "daubreelite", "schreibersite")
 _RARE_OPAQUES = {"EH": _EH_OPAQUES, "EL": ("alabandite", *_EH_OPAQUES[1:])}
 
@@ -26,6 +28,7 @@ def paint_matrix(rng: Rng, canvas: Canvas, recipe: Recipe, fabric: Fabric) -> No
     canvas.put(np.ones(shape, bool), MATRIX_KINDS[recipe.rules.matrix], iron)
     canvas.put(upper_share(smooth_noise(rng, shape, max(rng.uniform(1, 5) / px, 1)), fabric.porosity), "epoxy")
     _paint_clasts(rng, canvas, recipe, fabric)
+    _grow_feldspar(rng, canvas, recipe, fabric)
     for name, percent in (
         ("magnetite", recipe.rules.magnetite_pct),
         ("carbonate", recipe.rules.carbonate_pct),
@@ -54,8 +57,7 @@ def _strew(rng: Rng, canvas: Canvas, recipe: Recipe, *, size_um: float, share: f
     spacing = max(size_um / canvas.px_um * 1.15, 1.5)
     cell, distance, n_cells = _cells(rng, canvas.shape, spacing)
     # A clast fills its cell up to a radius of its own, so that some are round and most are broken.
-    covered = 0.75
-    present = rng.random(n_cells) < min(1.0, share / covered)
+    present = rng.random(n_cells) < min(1.0, share / _CELL_COVER)
     limit = np.where(present, rng.uniform(0.35, 1.0, n_cells) * spacing, 0).astype(np.float32)
     inside = distance < limit[cell]
     names, weights = zip(*_clast_kinds(recipe), strict=True)
@@ -81,9 +83,23 @@ def _clast_kinds(recipe: Recipe) -> list[tuple[str, float]]:
     """Materials of clasts and their weights."""
     if recipe.rules.matrix == "enstatite":
         return [("low-Ca pyroxene", 0.75), ("plagioclase", 0.12), ("silica", 0.05), ("chondrule glass mix", 0.08)]
-    feldspar = "plagioclase" if recipe.equilibrated else "mesostasis"
-    kinds = [("olivine", 0.42), ("low-Ca pyroxene", 0.25), ("high-Ca pyroxene", 0.08), (feldspar, 0.1)]
-    return kinds if recipe.equilibrated else [*kinds, ("chondrule glass mix", 0.12), ("troilite", 0.03)]
+    kinds = [("olivine", 0.42), ("low-Ca pyroxene", 0.25), ("high-Ca pyroxene", 0.08)]
+    # The feldspar of equilibrated rocks is grown apart; in type 4 it is too fine for any pixel.
+    if recipe.equilibrated:
+        return [*kinds, ("chondrule glass mix", 0.1)] if recipe.petrologic_type < 5 else kinds
+    return [*kinds, ("mesostasis", 0.1), ("chondrule glass mix", 0.12), ("troilite", 0.03)]
+
+
+def _grow_feldspar(rng: Rng, canvas: Canvas, recipe: Recipe, fabric: Fabric) -> None:
+    """Let grains of secondary feldspar grow in the groundmass, the largest of them of the fabric's diameter."""
+    if fabric.feldspar_um < canvas.px_um or recipe.petrologic_type < 5 or recipe.rules.matrix == "enstatite":
+        return
+    for size_um, share in ((fabric.feldspar_um, 0.06), (0.5 * fabric.feldspar_um, 0.05)):
+        spacing = max(size_um / canvas.px_um / _LARGEST_CELL, 1.5)
+        cell, distance, n_cells = _cells(rng, canvas.shape, spacing)
+        present = rng.random(n_cells) < share / _CELL_COVER
+        limit = np.where(present, rng.uniform(0.5, 1.0, n_cells) * spacing, 0).astype(np.float32)
+        canvas.put(distance < limit[cell], "plagioclase", 8.0)
 
 
 def _clast_iron(rng: Rng, recipe: Recipe, name: str, n_clasts: int) -> NDArray[np.float32]:

@@ -14,15 +14,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meteoseg.chondrules.counts import chondrule_counts
+from meteoseg.chondrules.delineation import DELINEATION_CSV, delineation_table
 from meteoseg.chondrules.sizes import SIZES_CSV
 from meteoseg.chondrules.tables import CHONDRULES_CSV as CHONDRULES_CSV
 from meteoseg.chondrules.tables import COUNTS_CSV, Compositions, ObjectLabels, write_object_tables
 from meteoseg.classify import (
     Classification,
+    Measured,
     chemistry_evidence,
     classification_table,
     classify,
     classify_table,
+    delineation_evidence,
+    feldspar_evidence,
     looks_handmade,
     measurements_from_tables,
     ranked_table,
@@ -35,6 +39,7 @@ from meteoseg.estimation.reference import accuracy_table, confusion_table
 from meteoseg.estimation.representative import diameter_row
 from meteoseg.io import open_labels, read_labels
 from meteoseg.legend import LAYERS, NO_MINERALS, Legend, default_legend, read_legend_csv
+from meteoseg.minerals.feldspar import FELDSPAR_CSV, feldspar_table
 from meteoseg.modes import COLUMNS as MODES_COLUMNS
 from meteoseg.modes import LabelTrust
 from meteoseg.runs.provenance import sha256_of
@@ -85,8 +90,8 @@ def write_tables(
 ) -> pd.DataFrame:
     """Write the tables of label images into `folder`; return the modal table.
 
-    They are modes.csv, phases_by_component.csv, the tables of chondrules, representativeness.csv, and with reference
-    points their confusion and accuracies.
+    They are modes.csv, phases_by_component.csv, the tables of chondrules, representativeness.csv, feldspar.csv and
+    delineation.csv, and with reference points their confusion and accuracies.
 
     Parameters
     ----------
@@ -101,6 +106,13 @@ def write_tables(
     modes.to_csv(folder / MODES_CSV, index=False)
     if counted.cross is not None:
         counted.cross.to_csv(folder / CROSS_CSV, index=False)
+    if "phases" in labels.planes:
+        size_um = labels.pixel_size_um
+        grains = feldspar_table(labels.planes, labels.legends, size_um)
+        grains.to_csv(folder / FELDSPAR_CSV, index=False, float_format="%.6g")
+        if objects is not None and "components" in labels.planes:
+            across = delineation_table(objects, labels.planes, labels.legends, size_um)
+            across.to_csv(folder / DELINEATION_CSV, index=False, float_format="%.6g")
     if objects is not None:
         parts = ObjectLabels(objects, inside, labels.planes, labels.legends, labels.pixel_size_um)
         write_object_tables(folder, parts, compositions or Compositions(), kinds=kinds)
@@ -313,7 +325,14 @@ def classify_folder(folder: Path, *, prior: str = "equal", is_fall: bool = False
     chondrules = _read_csv(folder / CHONDRULES_CSV) if (folder / CHONDRULES_CSV).is_file() else None
     chemistry = _read_csv(folder / CHEMISTRY_CSV) if (folder / CHEMISTRY_CSV).is_file() else None
     facts = read_run(folder).get("section", {})
-    return classify_tables(modes, chondrules, facts, chemistry=chemistry, prior=prior, is_fall=is_fall)
+    return classify_tables(
+        modes, chondrules, facts, chemistry=chemistry, textures=texture_tables(folder), prior=prior, is_fall=is_fall
+    )
+
+
+def texture_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return those of feldspar.csv and delineation.csv that a result folder holds, by file name."""
+    return {name: _read_csv(folder / name) for name in (FELDSPAR_CSV, DELINEATION_CSV) if (folder / name).is_file()}
 
 
 def classify_tables(
@@ -322,25 +341,43 @@ def classify_tables(
     facts: Mapping[str, Any],
     *,
     chemistry: pd.DataFrame | None = None,
+    textures: Mapping[str, pd.DataFrame] | None = None,
     prior: str = "equal",
     is_fall: bool = False,
 ) -> Classification:
     """Classify a section from its tables and the facts of its maps (``section`` of run.json).
 
-    `chemistry` is in the format of ``chemistry.csv``; None where the maps gave no compositions.
+    `chemistry` is in the format of ``chemistry.csv``; None where the maps gave no compositions. `textures` are what
+    `texture_tables` returns. Facts that say ``fall`` are as good as `is_fall`.
     """
     channels = facts.get("channels")
+    names = None if channels is None else [channel["name"] for channel in channels]
     compositions, notes = ({}, ()) if chemistry is None else chemistry_evidence(chemistry)
+    of_type, type_notes = _type_evidence(textures or {}, names)
     measured = measurements_from_tables(
         modes,
         chondrules,
-        chemistry=compositions,
+        chemistry={**compositions, **of_type},
         pixel_size_error_pct=facts.get("pixel_size_error_pct"),
-        channels=None if channels is None else [channel["name"] for channel in channels],
+        channels=names,
         calibrated=bool(facts.get("calibrated", False)),
-        is_fall=is_fall,
+        is_fall=is_fall or bool(facts.get("fall", False)),
     )
-    return classify(replace(measured, notes=(*measured.notes, *notes)), prior=prior)
+    return classify(replace(measured, notes=(*measured.notes, *notes, *type_notes)), prior=prior)
+
+
+def _type_evidence(
+    tables: Mapping[str, pd.DataFrame], channels: Sequence[str] | None
+) -> tuple[dict[str, Measured], list[str]]:
+    found: dict[str, Measured] = {}
+    notes: list[str] = []
+    if FELDSPAR_CSV in tables:
+        found, remarks = feldspar_evidence(tables[FELDSPAR_CSV], channels)
+        notes += remarks
+    if DELINEATION_CSV in tables:
+        more, remarks = delineation_evidence(tables[DELINEATION_CSV])
+        found, notes = found | more, [*notes, *remarks]
+    return found, notes
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -199,6 +199,7 @@ def _classify(table: pd.DataFrame, parts: Sequence[SectionTables]) -> Any:
     joined_facts = {
         "channels": shared,
         "pixel_size_error_pct": max(errors, default=None),
+        "fall": any(bool(entry.get("fall", False)) for entry in facts),
         "calibrated": all(bool(entry.get("calibrated", False)) for entry in facts),
     }
     objects = [pd.read_csv(part.folder / CHONDRULES_CSV) for part in parts if (part.folder / CHONDRULES_CSV).is_file()]

@@ -7,11 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meteoseg.classify import agreement, classification_table, classify, classify_table, ranked_table
+from meteoseg.classify import (
+    agreement,
+    classification_table,
+    classify,
+    classify_table,
+    delineation_evidence,
+    feldspar_evidence,
+    ranked_table,
+    read_hand_table,
+)
 from meteoseg.classify.groups import groups, log_density, properties, published_rows, reference, rules
 from meteoseg.classify.measurements import Measured, Measurements, measurements_from_tables
 from meteoseg.classify.petrology import original_metal, petrologic_type, weathering_grade
 from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.report.tables import format_classification
+from meteoseg.tables.measure import classify_tables
 
 SECTION_PROPERTIES = (
     "chondrules",
@@ -283,8 +294,104 @@ class TestIron:
         assert petrologic_type([groups()["EH"]], Measurements({"Fa_pmd": Measured(1.0)}))[0] == "3-6"
         assert petrologic_type([groups()["R"]], Measurements({"Fa_pmd": Measured(9.0)}))[0] == "3"
 
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            ({"Fa_pmd": (1, 0), "feldspar_size": (47, 4)}, "5-6"),
+            ({"Fa_pmd": (1, 0), "feldspar_size": (2.5, 0.5)}, "4-5"),
+            ({"Fa_pmd": (1, 0), "feldspar_size_limit": (15, 0)}, "4-5"),
+            ({"Fa_pmd": (1, 0), "feldspar_size_limit": (2, 0)}, "4"),
+            ({"Fa_pmd": (1, 0), "feldspar_size_limit": (60, 0)}, "4-6"),
+            ({"feldspar_size_limit": (15, 0)}, "3-5"),
+            ({"Fa_pmd": (4.5, 1)}, "3-6"),
+            ({"Fa_pmd": (4.5, 1), "feldspar_size": (20, 1)}, "5"),
+            ({"Fa_pmd": (1, 0), "chondrule_contrast": (0.4, 0.02)}, "4-5"),
+            ({"chondrule_contrast": (0.2, 0.02)}, "3-6"),
+            ({"Fa_pmd": (1, 0), "chondrule_contrast": (0.28, 0.02)}, "4-6"),
+            ({"Fa_ratio": (1.0, 0), "feldspar_size": (80, 2)}, "6"),
+        ],
+    )
+    def test_evidence_near_a_cut_gives_a_range(self, values, expected):
+        measured = Measurements({name: Measured(*map(float, value)) for name, value in values.items()})
+        assert petrologic_type([groups()["L"]], measured)[0] == expected
+
+    def test_evidence_that_disagrees_gives_a_range_and_says_so(self):
+        values = {"Fa_pmd": Measured(60.0, 5.0), "feldspar_size": Measured(70.0, 4.0)}
+        type_, notes = petrologic_type([groups()["H"]], Measurements(values))
+        assert (type_, "disagrees" in notes[-1]) == ("3-6", True)
+
+    def test_each_piece_says_what_it_speaks_for_and_against(self):
+        values = {"Fa_olivine": 18.8, "Fs_lowCa_pyroxene": 16.7, "metal": 8.0, "Fa_pmd": 1.0, "feldspar_size": 20.0}
+        answer = classify(Measurements({name: Measured(value) for name, value in values.items()})).to_json_dict()
+        told = {item["property"]: item for item in answer["type_evidence"]}
+        assert (answer["suggestion"], answer["type"]) == ("H", "5")
+        assert (told["Fa_pmd"]["for"], told["Fa_pmd"]["against"]) == ([4, 5, 6], [3])
+        assert told["feldspar_size"]["text"].endswith("for type 5, against 3, 4, 6")
+        assert "for type 5" in format_classification(answer)
+
+
+class TestTextures:
+    """From feldspar.csv and delineation.csv to evidence."""
+
+    @staticmethod
+    def feldspar(pct: float, size: float, *, glass: float = math.nan, area: float = 9.0) -> pd.DataFrame:
+        names = ("between chondrules", "between chondrules, with mesostasis")
+        rows = [(name, um) for name, um in zip(names, (size, glass), strict=True)]
+        return pd.DataFrame(
+            [
+                {"where": name, "area_mm2": area, "feldspar_pct": pct, "size_um": um, "limit_um": 18.0}
+                | {"standard_error_um": 1.0, "ci_high_um": um + 2}
+                for name, um in rows
+            ]
+        )
+
+    def test_common_feldspar_between_chondrules_is_secondary(self):
+        found, notes = feldspar_evidence(self.feldspar(8.0, 60.0), ["Al", "Na"])
+        assert (found["feldspar_size"].value, notes) == (60.0, ())
+        assert found["feldspar_size"].sd == pytest.approx(math.hypot(1, 6))
+
+    def test_rare_or_fine_feldspar_gives_a_limit(self):
+        assert feldspar_evidence(self.feldspar(0.1, math.nan), ["Al", "Ca"])[0] == {"feldspar_size_limit": Measured(18)}
+        assert feldspar_evidence(self.feldspar(1.0, 30.0), ["Al", "Ca"])[0] == {"feldspar_size_limit": Measured(32)}
+
+    @pytest.mark.parametrize(
+        ("table", "channels", "why"),
+        [
+            ((0.5, math.nan, 130.0), ["Al", "Ca"], "fragments of chondrules"),
+            ((8.0, 60.0), ["Al", "Mg"], "needs Al with Na or Ca"),
+            ((8.0, 60.0), None, "needs Al with Na or Ca"),
+        ],
+    )
+    def test_what_cannot_be_told_is_left_out(self, table, channels, why):
+        found, notes = feldspar_evidence(self.feldspar(*table[:2], glass=(*table, math.nan)[2]), channels)
+        assert found == {}
+        assert why in notes[0]
+
+    def test_a_small_area_is_no_sample(self):
+        found, notes = feldspar_evidence(self.feldspar(8.0, 60.0, area=0.3), ["Al", "Ca"])
+        assert (found, "under 1 mm2" in notes[0]) == ({}, True)
+
+    def test_a_table_of_another_kind_is_refused(self):
+        with pytest.raises(InputError, match="lacks the column 'where'"):
+            feldspar_evidence(pd.DataFrame({"a": [1]}), ["Al", "Ca"])
+
+    def test_contrast_needs_chondrules_and_fine_pixels(self):
+        row = {"contrast": 0.4, "standard_error": 0.02, "n_chondrules": 40, "width_um": 20.0}
+        assert delineation_evidence(pd.DataFrame([row]))[0] == {"chondrule_contrast": Measured(0.4, 0.02)}
+        for change in ({"n_chondrules": 12}, {"width_um": 100.0}, {"contrast": math.nan}):
+            assert delineation_evidence(pd.DataFrame([row | change]))[0] == {}
+
+    def test_a_limit_in_a_table_made_by_hand_excludes(self):
+        rows = read_hand_table(pd.DataFrame({"name": ["A"], "feldspar_size_um": ["<2"], "Fa_pmd_pct": [1.0]}))
+        assert rows["A"].measurements.values["feldspar_size_limit"] == Measured(2.0)
+
 
 class TestWeathering:
+    def test_facts_of_a_fall_give_w0(self):
+        modes = pd.DataFrame({"layer": "phases", "name": ["olivine"], "area_pct": [100.0]})
+        assert classify_tables(modes, None, {"fall": True}).weathering == "W0"
+        assert classify_tables(modes, None, {"fall": False}).weathering == "unknown"
+
     @pytest.mark.parametrize(
         ("rust", "metal", "sulfide", "expected"),
         [

@@ -255,14 +255,21 @@ def test_section_toml_round_trip(folder, tmp_path):
     (folder / "SiO2.csv").write_text("\n".join(",".join(["1.5"] * SHAPE[1]) for _ in range(SHAPE[0])))
     metadata = {"axes": "CYX", "Channel": {"Name": ["Mg", "Al"]}}
     tifffile.imwrite(folder / "pair.ome.tif", np.stack([counts(3), counts(4)]), metadata=metadata)
-    first = open_section(folder, pixel_size_um=(1.5, 2.0), pixel_size_error_pct=3.0, name='A "12"')
+    first = open_section(folder, pixel_size_um=(1.5, 2.0), pixel_size_error_pct=3.0, name='A "12"', is_fall=True)
     write_section_toml(first, tmp_path / "section.toml")
     again = open_section(tmp_path / "section.toml")
     assert (again.name, again.pixel_size_um, again.pixel_size_error_pct) == ('A "12"', (1.5, 2.0), 3.0)
+    assert again.is_fall
     assert again.channel_names == first.channel_names
     assert [c.unit for c in again.channels.values()] == [c.unit for c in first.channels.values()]
     np.testing.assert_array_equal(again.read(), first.read())
     assert again.mask_paths[0].resolve() == (folder / "mask.tif").resolve()
+
+
+def test_fall_of_a_section_toml_is_true_or_false(folder):
+    (folder / "section.toml").write_text('fall = "yes"\n[channels]\nNi = "obj_32bt_Fe.tif"\n')
+    with pytest.raises(InputError, match="fall must be true or false, got 'yes'"):
+        open_section(folder)
 
 
 def test_folder_with_section_toml_is_read_through_it(folder):

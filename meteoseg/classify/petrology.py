@@ -46,7 +46,8 @@ def _type_from_iron(values: Mapping[str, Measured], *, ordinary: bool) -> str:
     if "Fa_pmd" in values and values["Fa_pmd"].value < equilibrated:
         return _from_feldspar(values) or "4-6"
     if not ordinary:
-        return "3"
+        is_even = "Fa_pmd" not in values and _from_ratio(values["Fa_ratio"].value) == "3.9-4"
+        return "3.9-4" if is_even else "3"
     subtype = _from_ratio(values["Fa_ratio"].value) if "Fa_ratio" in values else _subtype(values["Fa_pmd"].value)
     if subtype in _LOWEST and "Cr2O3_ferroan_olivine" in values:
         return _first_reached(rules()["type"]["chromium"]["cuts"], values["Cr2O3_ferroan_olivine"].value)

@@ -275,6 +275,7 @@ def _layer_table(
     sampling = sampling_error(counts, rng, n_boot=n_boot)
     table.loc[rows, "area_pct"] = 100.0 * areas / max(1, int(areas.sum()))
     section = doubt_interval(counts, solid_names, trust.probability, rng) if trust.probability else _unknown(len(solid))
+    section = np.where(areas > 0, section[0], np.nan), np.where(areas > 0, section[1], np.nan)
     low, high = combined_interval(sampling.share, sampling.half_width, section)
     wt_pct = _weight_pct(legend, solid_names, areas.astype(float))
     for column, values in zip(COLUMNS[5:10], (low, high, wt_pct, *section), strict=True):
@@ -304,7 +305,9 @@ def _fill_adjusted(
 
     share_pct = of_points(found.pct, 0.0)
     section = of_points(found.low_pct, np.nan), of_points(found.high_pct, np.nan)
-    low, high = combined_interval(share_pct / 100, sampling.half_width, section)
+    # Of a class that the map has nowhere, or everywhere against the points, no block tells how it is strewn.
+    is_strewn = (sampling.share < 1) | (share_pct == 100)
+    low, high = combined_interval(share_pct / 100, np.where(is_strewn, sampling.half_width, np.nan), section)
     columns = (share_pct, of_points(found.error_pct, np.nan), low, high, *section,
                _weight_pct(legend, names, share_pct))  # fmt: skip
     known = np.array([name in place for name in names])

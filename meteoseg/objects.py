@@ -204,10 +204,13 @@ def size_summary(objects: pd.DataFrame, *, min_diameter_um: float | None = None)
 
 
 def cut_off_of(objects: pd.DataFrame) -> float | None:
-    """Return the diameter (um) from which objects count in sizes, `MIN_SHAPE_DIAMETER_PX` pixels; None without any."""
+    """Return the diameter (um) from which objects count in sizes, `MIN_SHAPE_DIAMETER_PX` pixels; None without any.
+
+    In a table of several sections that of the coarsest pixels counts: what all of them show.
+    """
     if objects.empty:
         return None
-    pixel_area_um2 = float(objects["area_um2"].iloc[0]) / float(objects["area_px"].iloc[0])
+    pixel_area_um2 = float((objects["area_um2"] / objects["area_px"]).max())
     return MIN_SHAPE_DIAMETER_PX * float(np.sqrt(pixel_area_um2))
 
 

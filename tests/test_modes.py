@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from meteoseg.errors import InputError, PixelSizeError, ShapeMismatchError, UnknownNameError
 from meteoseg.estimation.blocks import block_intervals
+from meteoseg.estimation.reference import ReferencePoints
 from meteoseg.legend import Label, default_legend
 from meteoseg.modes import (
     COLUMNS,
     BlockCounts,
     JointCounts,
+    LabelTrust,
     cross_table,
     default_cell_px,
     modal_table,
@@ -192,6 +194,33 @@ def test_both_layers_in_one_table():
     assert table.groupby("layer")["area_pct"].sum().to_dict() == pytest.approx({"phases": 100, "components": 100})
     with pytest.raises(UnknownNameError, match="Unknown layer 'components'"):
         modal_table(counts, {"phases": PHASES}, (1.0, 1.0))
+
+
+def by_points(labels, points):
+    """Modal table of labels with reference points: counts by (mapped, true)."""
+    areas = {name: int(np.count_nonzero(labels == PHASES[name].id)) for name, _ in points}
+    counts = BlockCounts(PHASES.ids, default_cell_px(labels.shape), labels.shape)
+    counts.add(0, labels)
+    trust = {"phases": LabelTrust({"olivine": 0.95}, ReferencePoints("phases", areas, points))}
+    return modal_table({"phases": counts}, {"phases": PHASES}, (1.0, 1.0), trust=trust, n_boot=100)[0].set_index("name")
+
+
+def test_a_class_that_no_point_confirmed_may_still_be_there():
+    labels = np.where(np.random.default_rng(0).random((120, 160)) < 0.05, 12, 1).astype(np.uint8)
+    table = by_points(labels, {("olivine", "olivine"): 50, ("spinel", "olivine"): 20})
+    assert table["adjusted_pct"].tolist()[:2] == [100, 0]
+    assert table.loc["spinel", "adjusted_ci_high_pct"] > table.loc["spinel", "adjusted_section_ci_high_pct"] > 1
+    assert table.loc["olivine", "adjusted_ci_low_pct"] < table.loc["olivine", "adjusted_section_ci_low_pct"] < 99
+
+
+def test_a_class_that_points_alone_have_tells_nothing_of_how_it_is_strewn():
+    labels = np.where(np.random.default_rng(0).random((120, 160)) < 0.05, 12, 1).astype(np.uint8)
+    points = {("olivine", "olivine"): 40, ("olivine", "troilite"): 10, ("spinel", "spinel"): 20}
+    troilite = by_points(labels, points).loc["troilite"]
+    assert troilite["adjusted_pct"] == pytest.approx(20 * np.mean(labels == 1))
+    assert troilite["adjusted_section_ci_low_pct"] > 8
+    empty = ["ci_low_pct", "ci_high_pct", "section_ci_low_pct", "section_ci_high_pct"]
+    assert troilite[[*empty, "adjusted_ci_low_pct", "adjusted_ci_high_pct"]].isna().all()
 
 
 def test_cross_table_adds_up():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +19,7 @@ _PROPERTIES = {
     ("olivine", "Fa_pmd"): "Fa_pmd",
 }
 _COLUMNS = ("phase", "quantity", "where", "n_grains", "n_chondrules", "mean", "standard_error", "systematic_error")
+_COUNTS = ("n_grains", "n_chondrules")
 
 
 def chemistry_evidence(table: pd.DataFrame) -> tuple[dict[str, Measured], tuple[str, ...]]:
@@ -50,7 +53,7 @@ def chemistry_evidence(table: pd.DataFrame) -> tuple[dict[str, Measured], tuple[
         name = _PROPERTIES.get((str(row["phase"]), str(row["quantity"])))
         if name is None:
             continue
-        reason = _too_few(name, int(row["n_grains"]), int(row["n_chondrules"]))
+        reason = _unusable(name, row)
         if reason:
             notes.append(reason)
             continue
@@ -60,11 +63,12 @@ def chemistry_evidence(table: pd.DataFrame) -> tuple[dict[str, Measured], tuple[
     return found, tuple(notes)
 
 
-def _too_few(name: str, n_grains: int, n_chondrules: int) -> str:
+def _unusable(name: str, row: Mapping[Hashable, Any]) -> str:
+    n_grains, n_chondrules = (0 if math.isnan(float(row[key])) else int(row[key]) for key in _COUNTS)
     limits = rules()["chemistry"]
     least = limits["min_pmd_grains" if name == "Fa_pmd" else "min_grains"]
     if n_grains >= least and n_chondrules >= limits["min_chondrules"]:
-        return ""
+        return f"{name} is not used: it has no mean." if math.isnan(float(row["mean"])) else ""
     return (
         f"{name} is not used: it takes {least} grains in {limits['min_chondrules']} chondrules, and there are "
         f"{n_grains} in {n_chondrules}."

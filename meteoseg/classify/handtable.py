@@ -86,7 +86,7 @@ def read_hand_table(table: pd.DataFrame, *, is_fall: bool = False) -> dict[str, 
     notes = (f"Columns not used: {', '.join(ignored)}.",) if ignored else ()
     found: dict[str, HandRow] = {}
     for number, raw in enumerate(table.to_dict("records"), start=1):
-        row = {str(key): value for key, value in raw.items()}
+        row = {_plain(str(key)): value for key, value in raw.items()}
         label = next((str(row[column]).strip() for column in NAME_COLUMNS if not _empty(row.get(column))), str(number))
         if label in found:
             raise InputError(f"'{label}' is in the table twice: give each row its own name.")
@@ -97,9 +97,14 @@ def read_hand_table(table: pd.DataFrame, *, is_fall: bool = False) -> dict[str, 
     return found
 
 
+def _plain(column: str) -> str:
+    """Return a column as it is looked up: names, groups and falls in small letters, however they are written."""
+    return column.lower() if column.lower() in (*NAME_COLUMNS, GROUP_COLUMN, FALL_COLUMN) else column
+
+
 def _recognised(table: pd.DataFrame) -> dict[str, tuple[str, str | None]]:
     """Return (column of the value, column of its error or None) by property."""
-    if not table.columns.is_unique:
+    if not pd.Index([_plain(str(column)) for column in table.columns]).is_unique:
         raise InputError("The table has two columns of one name: keep one of them.")
     names = [str(column) for column in table.columns]
     values: dict[str, str] = {}

@@ -158,6 +158,8 @@ class _Modes:
             layer, name, value = str(row["layer"]), str(row["name"]), float(row["area_pct"])
             if name in _NOT_AREA or math.isnan(value):
                 continue
+            if (layer, name) in percent:
+                raise InputError(f"The modal table has '{name}' of the {layer} twice: give one section at a time.")
             width = float(row.get("ci_high_pct", math.nan)) - float(row.get("ci_low_pct", math.nan))
             percent[layer, name] = Measured(value, 0.0 if math.isnan(width) else width / _NORMAL_95_WIDTH)
             area_um2[layer] = area_um2.get(layer, 0.0) + float(row.get("area_um2", math.nan))
@@ -251,7 +253,8 @@ def _size_value(
     least_um = _cut_off_um(chondrules, decision["min_diameter_px"])
     diameters_um = chondrules["equivalent_diameter_um"].astype(float)
     intact = (chondrules["kind"] == "chondrule") & ~chondrules["touches_edge"].astype(bool)
-    kept = chondrules[intact & (diameters_um >= least_um)]
+    # The tolerance keeps an object of exactly the cut-off diameter.
+    kept = chondrules[intact & (diameters_um >= least_um * (1 - 1e-9))]
     if len(kept) < decision["min_chondrules"]:
         notes.append(
             f"Only {len(kept)} intact, uncut chondrules of at least {least_um:.3g} um; below "
@@ -270,8 +273,9 @@ def _size_value(
 
 
 def _cut_off_um(chondrules: pd.DataFrame, min_diameter_px: float) -> float:
-    area_px = chondrules["area_px"].astype(float)
-    return float(min_diameter_px * math.sqrt(float(chondrules["area_um2"].astype(float).sum()) / float(area_px.sum())))
+    """Return the least diameter that all sections show: that of the coarsest pixels, where sections are joined."""
+    pixel_area_um2 = chondrules["area_um2"].astype(float) / chondrules["area_px"].astype(float)
+    return float(min_diameter_px * math.sqrt(float(pixel_area_um2.max())))
 
 
 def _spoken(needs: str) -> str:

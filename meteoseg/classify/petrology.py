@@ -31,8 +31,9 @@ def petrologic_type(candidates: Sequence[Group], measurements: Measurements) -> 
     evidence = type_evidence(candidates, measurements)
     allowed, disagree = _combined(evidence)
     label = _range(allowed)
-    if "iron" in {item.kind for item in evidence} and "ordinary" in {group.class_name for group in candidates}:
-        label = _subtyped(allowed, measurements.values) or label
+    if "iron" in {item.kind for item in evidence}:
+        ordinary = "ordinary" in {group.class_name for group in candidates}
+        label = _subtyped(allowed, measurements.values, ordinary=ordinary) or label
     return label, _remarks(candidates, evidence, allowed, disagree)
 
 
@@ -170,12 +171,12 @@ def _from_outlines(values: Mapping[str, Measured]) -> TypeEvidence | None:
 _EVEN_RATIO = 0.95
 
 
-def _subtyped(allowed: set[int], values: Mapping[str, Measured]) -> str:
-    """Return the subtype of ordinary chondrites where only type 3 is left; empty where there is none."""
+def _subtyped(allowed: set[int], values: Mapping[str, Measured], *, ordinary: bool) -> str:
+    """Return 3.9-4 where Fa is even, or the subtype of ordinary chondrites of type 3; empty where there is none."""
     is_even = "Fa_ratio" in values and values["Fa_ratio"].value >= _EVEN_RATIO
     if is_even and allowed == set(_TYPES):
         return "3.9-4"
-    if allowed != {3}:
+    if allowed != {3} or not ordinary:
         return ""
     if "Fa_ratio" in values:
         subtype = _from_ratio(values["Fa_ratio"].value)

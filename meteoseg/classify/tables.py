@@ -18,6 +18,7 @@ RANKED_COLUMNS = (
     *("name", "rank", "group", "probability", "evidence"),
     *("class", "suggestion", "type", "weathering", "next"),
 )
+_KEYS = ("meteorite", "section", "region")
 #: A partner is tied where it is second with at least this probability.
 TIED_PROBABILITY = 0.2
 
@@ -36,9 +37,9 @@ def classify_table(
 
     Parameters
     ----------
-    table : like ``modes.csv`` (with or without a ``section`` column), or made by hand with one row per meteorite
-        (see `meteoseg.classify.handtable.read_hand_table`).
-    chondrules : like ``chondrules.csv``, with a ``section`` column where `table` has one.
+    table : like ``modes.csv`` (with or without the columns ``meteorite``, ``section`` and ``region``), or made by hand
+        with one row per meteorite (see `meteoseg.classify.handtable.read_hand_table`).
+    chondrules : like ``chondrules.csv``, with those columns where `table` has them.
     channels, calibrated, chemistry : see `measurements_from_tables`; for tables like ``modes.csv`` only.
     is_fall : all of them were seen to fall.
 
@@ -61,8 +62,11 @@ def classify_table(
         rows = read_hand_table(table, is_fall=is_fall)
         return {name: classify(row.measurements, prior=prior) for name, row in rows.items()}
     found = {}
+    # Chondrules that are not told apart as the modes are (by region) say nothing of a part.
+    is_told = chondrules is not None and _keys(chondrules) == _keys(table)
+    by_part = dict(_sections(chondrules)) if chondrules is not None and is_told else None
     for name, modes in _sections(table):
-        objects = None if chondrules is None else dict(_sections(chondrules)).get(name, chondrules.iloc[:0])
+        objects = None if by_part is None or chondrules is None else by_part.get(name, chondrules.iloc[:0])
         measured = measurements_from_tables(
             modes, objects, channels=channels, calibrated=calibrated, chemistry=chemistry, is_fall=is_fall
         )
@@ -71,9 +75,15 @@ def classify_table(
 
 
 def _sections(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    if "section" not in table.columns:
+    """Return the parts of a table by what tells them apart: meteorite, section, region."""
+    keys = _keys(table)
+    if not keys:
         return [("", table)]
-    return [(str(name), part) for name, part in table.groupby("section", sort=False)]
+    return [(" ".join(map(str, name)), part) for name, part in table.groupby(keys, sort=False, dropna=False)]
+
+
+def _keys(table: pd.DataFrame) -> list[str]:
+    return [key for key in _KEYS if key in table.columns]
 
 
 def classification_table(found: Mapping[str, Classification]) -> pd.DataFrame:

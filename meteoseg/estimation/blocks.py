@@ -38,10 +38,13 @@ class SamplingError:
 
     @property
     def half_width(self) -> FloatArray:
-        """Half of the 95 % interval on the scale of ln(p / (1 - p)), by Student's t for `degrees`."""
+        """Half of the 95 % interval on the scale of ln(p / (1 - p)), by Student's t for `degrees`.
+
+        NaN for a class without a pixel: nothing tells how its grains are strewn.
+        """
         spread = np.maximum(self.share * (1 - self.share), np.finfo(float).tiny)
         quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, degrees(self.n_blocks))
-        return np.asarray(quantile * self.error / spread)
+        return np.where(self.share > 0, quantile * self.error / spread, np.nan)
 
     def interval(self) -> tuple[FloatArray, FloatArray]:
         """Return the 95 % interval (low, high) of each share, in percent."""
@@ -94,8 +97,11 @@ def _block_grid(area: Counts, length: float) -> tuple[int, int]:
     filled = max(1e-9, np.count_nonzero(area) / area.size)
     wanted = filled * rows * cols / max(LENGTHS_PER_BLOCK * length, 1e-9) ** 2
     n_all = float(np.clip(wanted, FEWEST_BLOCKS, MOST_BLOCKS)) / filled
-    side = math.sqrt(rows * cols / n_all)
-    return min(rows, max(1, round(rows / side))), min(cols, max(1, round(cols / side)))
+    # The shorter side first: of a map narrower than a block all blocks lie along the longer one.
+    across = max(1, round(min(rows, cols) * math.sqrt(n_all / (rows * cols))))
+    along = max(1, round(n_all / across))
+    grid = (across, along) if rows <= cols else (along, across)
+    return min(rows, grid[0]), min(cols, grid[1])
 
 
 def join_cells(counts: Counts, grid: tuple[int, int]) -> Counts:

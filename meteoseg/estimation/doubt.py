@@ -76,7 +76,8 @@ def combined_interval(
 ) -> tuple[FloatArray, FloatArray]:
     """Join sampling and classification error to 95 % intervals (low, high) in percent.
 
-    On the scale of ln(p / (1 - p)) the half widths add in squares, each side by itself: the errors are independent.
+    On the scale of ln(p / (1 - p)) the half widths add in squares, each side by itself: the errors are independent. A
+    share of 0 or 1 has no place on that scale: there the sampling error is set on top of the bound of the other.
 
     Parameters
     ----------
@@ -95,6 +96,15 @@ def combined_interval(
     for sign, bound in zip((-1, 1), section_pct, strict=True):
         reach = np.abs(special.logit(np.clip(bound / 100, tiny, 1 - tiny)) - centre)
         half = np.hypot(sampling, np.where(np.isnan(reach), 0.0, reach))
-        at_end = np.where((share <= 0) | (share >= 1), share, special.expit(centre + sign * half))
+        beyond = _beyond(bound / 100, sampling, sign)
+        reached = special.expit(centre + sign * half)
+        at_end = np.where((share <= 0) | (share >= 1), np.where(np.isnan(bound), share, beyond), reached)
         sides.append(100 * np.where(np.isnan(half), np.nan, at_end))
     return np.asarray(sides[0]), np.asarray(sides[1])
+
+
+def _beyond(bound: FloatArray, sampling: FloatArray, sign: int) -> FloatArray:
+    """Return bounds (0 to 1) moved outwards by the sampling error; those of exactly 0 or 1 stay."""
+    inside = np.clip(bound, 1e-12, 1 - 1e-12)
+    moved = special.expit(special.logit(inside) + sign * sampling)
+    return np.where((bound <= 0) | (bound >= 1), bound, moved)

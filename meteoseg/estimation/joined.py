@@ -29,7 +29,9 @@ class JoinedShare:
 
     @property
     def half_width(self) -> float:
-        """Half of the 95 % interval on the scale of ln(p / (1 - p))."""
+        """Half of the 95 % interval on the scale of ln(p / (1 - p)); NaN for a share of 0."""
+        if self.share <= 0:
+            return float("nan")
         spread = max(self.share * (1 - self.share), float(np.finfo(float).tiny))
         return float(stats.t.ppf(0.5 + CONFIDENCE / 2, max(1.0, self.degrees)) * self.error / spread)
 
@@ -103,7 +105,10 @@ def joined_bounds(
     away = special.logit(bound) - special.logit(value)
     sign = 1.0 if np.nansum(away) >= 0 else -1.0
     joined = float(np.clip(weight @ value, 1e-12, 1 - 1e-12))
-    # Distances on the logit scale, weighted as the variances of the shares are.
-    slope = weight * value * (1 - value) / (joined * (1 - joined))
-    distance = np.sqrt((slope**2 * away**2).sum()) if independent else (slope * np.abs(away)).sum()
+    # Distances on the logit scale, weighted as the variances of the shares are. From a share of 0 or 1 that scale has
+    # no slope: there the distance of the shares themselves counts.
+    is_inside = (value > 1e-12) & (value < 1 - 1e-12)
+    moved = np.where(is_inside, value * (1 - value) * np.abs(away), np.abs(bound - value))
+    moved *= weight / (joined * (1 - joined))
+    distance = np.sqrt((moved**2).sum()) if independent else moved.sum()
     return float(special.expit(special.logit(joined) + sign * distance))

@@ -24,6 +24,9 @@ LEAST_MM2 = 20.0
 INCLUSION_MM2 = 1000.0
 #: 95 % upper limit of a Poisson mean where nothing was found: -ln 0.05.
 _NONE_FOUND = 3.0
+#: Statement of a class that labelled points found and the map has nowhere.
+_POINTS_ALONE = "not on the map: found by labelled points alone"
+_NO_DIAMETER = "not known: too few whole chondrules"
 
 
 def mode_rows(
@@ -47,24 +50,47 @@ def mode_rows(
     cell_um : side of a cell. mapped_mm2 : solid area.
     object_areas : areas (px) of the connected objects of those classes whose objects were counted.
     """
-    rows: list[tuple[object, ...]] = []
-    for index, name in enumerate(names):
-        share = float(sampling.share[index])
-        relative = 100 * float(sampling.error[index]) / share if share > 0 else math.nan
-        n_objects, count_error = math.nan, math.nan
-        if name in object_areas and len(object_areas[name]):
-            areas = object_areas[name].astype(float)
-            n_objects, count_error = float(len(areas)), 100 / math.sqrt(len(areas))
-            strewn = 100 * float(np.sqrt((areas**2).sum()) / areas.sum())
-            relative = max(strewn, relative) if not math.isnan(relative) else strewn
-        rows.append((
-            layer, name, 100 * share, "area %", relative, int(sampling.n_blocks[index]),
-            cell_um * float(sampling.correlation_cells[index]), n_objects, count_error, mapped_mm2,
-            _area_for_10(mapped_mm2, relative), statement(name, relative, mapped_mm2),
-        ))  # fmt: skip
-    for name in set(object_areas) - {name for name in names if len(object_areas.get(name, ()))}:
-        rows.append(none_found(layer, name, mapped_mm2))
+    rows = [
+        _mode_row(
+            layer,
+            name,
+            sampling,
+            index,
+            cell_um=cell_um,
+            mapped_mm2=mapped_mm2,
+            areas=object_areas[name].astype(float) if name in object_areas else None,
+        )
+        for index, name in enumerate(names)
+    ]
+    if mapped_mm2 > 0:
+        rows += [none_found(layer, name, mapped_mm2) for name in object_areas if name not in names]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _mode_row(
+    layer: str,
+    name: str,
+    sampling: SamplingError,
+    index: int,
+    *,
+    cell_um: float,
+    mapped_mm2: float,
+    areas: NDArray[np.float64] | None,
+) -> tuple[object, ...]:
+    share = float(sampling.share[index])
+    if share <= 0:
+        return (layer, name, 0.0, "area %", math.nan, 0, *[math.nan] * 3, mapped_mm2, math.nan, _POINTS_ALONE)
+    relative = 100 * float(sampling.error[index]) / share
+    n_objects, count_error = (math.nan if areas is None else float(len(areas))), math.nan
+    if areas is not None and len(areas):
+        count_error = 100 / math.sqrt(len(areas))
+        strewn = 100 * float(np.sqrt((areas**2).sum()) / areas.sum())
+        relative = max(strewn, relative) if not math.isnan(relative) else strewn
+    return (
+        layer, name, 100 * share, "area %", relative, int(sampling.n_blocks[index]),
+        cell_um * float(sampling.correlation_cells[index]), n_objects, count_error, mapped_mm2,
+        _area_for_10(mapped_mm2, relative), statement(name, relative, mapped_mm2),
+    )  # fmt: skip
 
 
 def none_found(layer: str, name: str, mapped_mm2: float) -> tuple[object, ...]:
@@ -78,8 +104,9 @@ def diameter_row(mean_um: float, error_um: float, n: int, mapped_mm2: float) -> 
     """Return the row of the mean chondrule diameter: its value, standard error and number of chondrules."""
     nan = math.nan
     relative = 100 * error_um / mean_um
+    told = _NO_DIAMETER if math.isnan(relative) else statement("", relative, mapped_mm2)
     row = ("chondrules", "mean diameter", mean_um, "um", relative, 0, nan, float(n), 100 / math.sqrt(n) if n else nan,
-           mapped_mm2, _area_for_10(mapped_mm2, relative), statement("", relative, mapped_mm2))  # fmt: skip
+           mapped_mm2, _area_for_10(mapped_mm2, relative), told)  # fmt: skip
     return pd.DataFrame([row], columns=list(COLUMNS))
 
 

@@ -13,8 +13,8 @@ from meteoseg.grid import row_bands
 FloatArray = NDArray[np.float64]
 #: The map is thinned to about this many pixels before distances are measured.
 _MOST_PX = 4_000_000
-#: An object is clear of the edge if a pixel lies between.
-_GAP_PX = 1.0
+#: A disc is clear of the edge if the middle of the pixel between lies outside it.
+_GAP_PX = 0.5
 _STEPS = 400
 #: No object counts for more than this many others of the smallest size.
 MOST_WEIGHT = 20.0

@@ -65,7 +65,7 @@ class SectionTables:
                 int(row["n_blocks"]),
             )
             for row in pd.read_csv(path).to_dict("records")
-            if row["unit"] == "area %"
+            if row["unit"] == "area %" and float(row["value"]) > 0
         }
         solid = modes[~modes.index.get_level_values("name").isin(_APART)]
         area = {str(layer): float(total) for layer, total in solid["area_um2"].groupby(level="layer").sum().items()}
@@ -80,10 +80,14 @@ class SectionTables:
             return otherwise
         return float(self.modes[column].to_dict()[layer, name])
 
+    def otherwise_adjusted(self, layer: str) -> float:
+        """Return the adjusted percentage of a class that neither map nor points have: 0, NaN without points."""
+        return 0.0 if self.modes.loc[layer]["adjusted_pct"].notna().any() else _NAN
+
     def error(self, layer: str, name: str) -> tuple[float, int]:
         """Return the standard error of a share (0 to 1) and its number of blocks.
 
-        A class that was not met has the error that fits one object: unknown, taken as 0.
+        That of a class that the section lacks is not known and taken as 0: the variance between sections holds it.
         """
         most = max((n for (other, _), (_, n) in self.errors.items() if other == layer), default=1)
         return self.errors.get((layer, name), (0.0, most))
@@ -150,9 +154,11 @@ def _row(layer: str, name: str, parts: Sequence[SectionTables]) -> dict[str, Any
         "between_sections_sd_pct": 100 * joined.between,
     }
     row |= _intervals("", layer, name, parts, joined=joined)
-    adjusted = [part.of(layer, name, "adjusted_pct", _NAN) / 100 for part in parts]
+    adjusted = [part.of(layer, name, "adjusted_pct", part.otherwise_adjusted(layer)) / 100 for part in parts]
     if not np.isnan(adjusted).any():
-        again = join_shares(areas, adjusted, [error for error, _ in found], [n for _, n in found])
+        # Of a class that no map has, no block tells how it is strewn.
+        errors = [error if joined.share > 0 else _NAN for error, _ in found]
+        again = join_shares(areas, adjusted, errors, [n for _, n in found])
         row["adjusted_pct"] = 100 * again.share
         row |= _intervals("adjusted_", layer, name, parts, joined=again)
     return row
@@ -168,7 +174,8 @@ def _intervals(
     bounds = []
     for side in ("low", "high"):
         each = [part.of(layer, name, f"{kind}section_ci_{side}_pct", _NAN) / 100 for part in parts]
-        each = [share if share == 0 else bound for share, bound in zip(shares, each, strict=True)]
+        # A section without the class, on the map and by its points, has nothing of it to doubt.
+        each = [0.0 if share == 0 and np.isnan(bound) else bound for share, bound in zip(shares, each, strict=True)]
         unknown = bool(np.isnan(each).any()) or joined.share in (0.0, 1.0)
         bounds.append(_NAN if unknown else 100 * joined_bounds(areas, shares, each, independent=bool(kind)))
     low, high = combined_interval(

@@ -31,6 +31,22 @@ def test_share_of_a_rectangle_is_that_of_the_smaller_rectangle(monkeypatch, pixe
     assert edges.area_um2 == pytest.approx(rows * cols, rel=0.06)
 
 
+@pytest.mark.parametrize("breadth_px", [10.0, 30.0, 50.0])
+def test_share_is_that_of_digital_discs_that_touch_no_edge(breadth_px):
+    """A disc at a random place of 90 x 120 px is cut where a pixel of it lies in the first or last row or column."""
+    places = (np.arange(4001) + 0.5) / 4001
+    uncut = []
+    for side in (90, 120):
+        # The outermost pixel of the disc is the first whose middle it covers; all phases of the grid alike.
+        first = np.ceil(side * places - breadth_px / 2 - 0.5)
+        last = np.floor(side * places + breadth_px / 2 - 0.5)
+        uncut.append(np.mean((first >= 1) & (last <= side - 2)))
+    edges = EdgeCorrection.of_mask(np.ones((90, 120), bool), (1.0, 1.0))
+    # Shares fall in steps of one pixel, so those around are averaged.
+    found = edges.share_at(breadth_px + np.linspace(-1, 1, 41)).mean()
+    assert found == pytest.approx(uncut[0] * uncut[1], rel=0.015)
+
+
 def test_holes_of_the_mask_count_as_edges():
     mask = np.ones((200, 300), bool)
     mask[95:105, 140:160] = False

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from meteoseg.classify import (
     agreement,
+    chemistry_evidence,
     classification_table,
     classify,
     classify_table,
@@ -21,6 +22,7 @@ from meteoseg.classify.groups import groups, log_density, properties, published_
 from meteoseg.classify.measurements import Measured, Measurements, measurements_from_tables
 from meteoseg.classify.petrology import original_metal, petrologic_type, weathering_grade
 from meteoseg.errors import InputError, UnknownNameError
+from meteoseg.objects import size_summary
 from meteoseg.report.tables import format_classification
 from meteoseg.tables.measure import classify_tables
 
@@ -293,6 +295,8 @@ class TestIron:
         assert (type_, notes) == ("2", ["The type is the usual one of CM, not observed here."])
         assert petrologic_type([groups()["EH"]], Measurements({"Fa_pmd": Measured(1.0)}))[0] == "3-6"
         assert petrologic_type([groups()["R"]], Measurements({"Fa_pmd": Measured(9.0)}))[0] == "3"
+        for ratio, expected in ((0.5, "3"), (1.0, "3.9-4")):
+            assert petrologic_type([groups()["R"]], Measurements({"Fa_ratio": Measured(ratio)}))[0] == expected
 
     @pytest.mark.parametrize(
         ("values", "expected"),
@@ -501,6 +505,26 @@ class TestFromTables:
         found = measurements_from_tables(modes_table(H_PHASES), weighted, channels=["Fe", "S"])
         assert found.values["chondrule_mean_diameter"].value == pytest.approx(0.45)
 
+    def test_joined_sections_have_the_cut_off_of_the_coarser_one(self):
+        fine = chondrule_table(np.r_[np.full(60, 100.0), np.full(40, 500.0)], pixel_um=1.0)
+        coarse = chondrule_table(np.r_[np.full(30, 120.0), np.full(40, 500.0)], pixel_um=20.0)
+        found = measurements_from_tables(modes_table(H_PHASES), pd.concat([fine, coarse]), channels=["Fe", "S"])
+        assert found.values["chondrule_mean_diameter"].value == pytest.approx(0.5)
+        assert any("80 intact, uncut chondrules of at least 200 um" in note for note in found.notes)
+        summary = size_summary(pd.concat([fine, coarse]))
+        assert (summary["cut_off_um"], summary["mean_um"]) == (pytest.approx(200), pytest.approx(500))
+
+    def test_a_mean_that_is_empty_is_no_iron_free_olivine(self):
+        row = {"phase": "olivine", "quantity": "Fa", "where": "chondrules", "n_grains": 25, "n_chondrules": 12,
+               "mean": math.nan, "standard_error": 0.3, "systematic_error": 0.4}  # fmt: skip
+        assert chemistry_evidence(pd.DataFrame([row])) == ({}, ("Fa_olivine is not used: it has no mean.",))
+        found, notes = chemistry_evidence(pd.DataFrame([row | {"mean": 18.0, "n_chondrules": math.nan}]))
+        assert (found, "there are 25 in 0" in notes[0]) == ({}, True)
+
+    def test_a_class_that_comes_twice_is_no_table_of_one_section(self):
+        with pytest.raises(InputError, match="has 'kamacite' of the phases twice: give one section at a time"):
+            measurements_from_tables(pd.concat([modes_table({"kamacite": 8.0}), modes_table({"kamacite": 2.0})]), None)
+
     def test_tiny_section_is_none_with_the_reason(self):
         table = modes_table(H_PHASES, H_COMPONENTS, area_mm2=2.0)
         found = measurements_from_tables(table, chondrule_table(np.full(50, 300.0)), channels=["Fe", "S", "BSE"])
@@ -584,6 +608,17 @@ class TestTables:
         found = classify_table(table, sizes, channels=["Fe", "S", "Al"])
         assert found["A"].groups[0].group == "H"
         assert found["B"].groups[0].group == "LL"
+
+    @pytest.mark.parametrize("column", ["meteorite", "region"])
+    def test_meteorites_and_regions_are_told_apart_as_sections_are(self, column):
+        low_metal = {"olivine": 94.4, "kamacite": 1.4, "troilite": 4.2}
+        parts = [modes_table(phases).assign(**{column: name}) for phases, name in ((H_PHASES, "A"), (low_metal, "B"))]
+        found = classify_table(pd.concat(parts), chondrule_table(np.full(40, 600.0)), channels=["Fe", "S"])
+        metal = {name: answer.evidence[0].value for name, answer in found.items()}
+        assert metal == {"A": pytest.approx(8.0), "B": pytest.approx(1.4)}
+        assert not any("chondrules" in note for answer in found.values() for note in answer.notes)
+        both = classify_table(pd.concat(part.assign(section="S1") for part in parts), channels=["Fe", "S"])
+        assert {name.replace("S1", "").strip() for name in both} == {"A", "B"}
 
     def test_wide_table_with_gaps(self):
         table = pd.DataFrame(
@@ -713,6 +748,12 @@ class TestHandTable:
         nothing = out[out["name"] == "B"]
         assert nothing["group"].tolist() == ["not enough evidence"]
         assert nothing[["rank", "probability"]].isna().all(axis=None)
+
+    def test_capital_letters_of_names_groups_and_falls_do_not_matter(self):
+        rows = read_hand_table(pd.DataFrame({"Name": ["A"], "FALL": ["yes"], "Group": ["H5"], "metal_vol_pct": [8.0]}))
+        assert (list(rows), rows["A"].measurements.is_fall, rows["A"].stated_group) == (["A"], True, "H")
+        with pytest.raises(InputError, match="two columns of one name"):
+            read_hand_table(pd.DataFrame({"Name": ["A"], "name": ["B"], "metal_vol_pct": [8.0]}))
 
     def test_a_limit_of_detection(self):
         measured = self.answer(name="A", metal_vol_pct="<0.2", matrix_vol_pct=75.0)["A"]

@@ -12,7 +12,7 @@ from meteoseg.estimation.blocks import correlation_cells, sampling_error
 from meteoseg.estimation.doubt import combined_interval, doubt_interval
 from meteoseg.estimation.objectcount import ObjectAreas
 from meteoseg.estimation.reference import ALL, ReferencePoints, accuracy_table, adjusted_shares, confusion_table
-from meteoseg.estimation.representative import mode_rows, statement
+from meteoseg.estimation.representative import diameter_row, mode_rows, statement
 
 
 def two_classes(labels, cell_px=1):
@@ -166,3 +166,31 @@ def test_few_objects_are_not_representative():
     assert table.loc["clast", "statement"] == "none found: fewer than 3 in 40 mm2 of the rock (95 %)"
     assert statement("metal", float("nan"), 3.0) == "not known: too few blocks"
     assert isinstance(table, pd.DataFrame)
+
+
+def test_a_share_of_nothing_is_no_narrower_than_its_points_leave_it():
+    low, high = combined_interval(
+        np.array([0.0, 1.0]), np.array([0.5, 0.5]), (np.array([0.0, 95.0]), np.array([5.0, 100.0]))
+    )
+    assert (low[0], high[1]) == (0, 100)
+    assert high[0] == pytest.approx(7.98, abs=0.01)  # odds 1/19 times exp(0.5)
+    assert low[1] == pytest.approx(100 - 7.98, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(20, 500), (500, 20), (3, 900)])
+def test_a_narrow_strip_is_not_cut_into_more_blocks_than_allowed(shape):
+    counts = two_classes(np.random.default_rng(0).random(shape) < 0.3)
+    assert 18 <= sampling_error(counts, np.random.default_rng(0), n_boot=20).n_blocks[0] <= 30
+
+
+def test_a_class_has_one_row_whatever_the_size_of_its_objects():
+    counts = two_classes(np.random.default_rng(6).random((48, 48)) < 0.01, 2)
+    sampling = sampling_error(counts, np.random.default_rng(0), n_boot=50)
+    none = np.zeros(0, np.int64)
+    areas = {"clast": none, "inclusion": none}
+    table = mode_rows("components", ("inclusion", "matrix"), sampling, cell_um=1.0, mapped_mm2=9.0, object_areas=areas)
+    assert table["name"].tolist() == ["inclusion", "matrix", "clast"]
+    assert table["n_objects"].tolist()[::2] == [0, 0]
+    nothing = mode_rows("components", (), sampling, cell_um=1.0, mapped_mm2=0.0, object_areas=areas)
+    assert nothing.empty
+    assert diameter_row(np.nan, np.nan, 3, 9.0)["statement"].tolist() == ["not known: too few whole chondrules"]

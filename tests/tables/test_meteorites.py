@@ -96,22 +96,64 @@ def test_sections_without_sampling_errors_are_named(tmp_path: Path) -> None:
         SectionTables.read(tmp_path)
 
 
+def section_of(folder: Path, classes: dict[str, float], **columns: float) -> SectionTables:
+    """Return the tables of a section of 0.01 mm2; `columns` are the same in all rows."""
+    rows = [
+        ("phases", phase, 100.0 * pct, float(pct), pct - 5.0, min(100.0, pct + 5.0), float(pct))
+        for phase, pct in classes.items()
+    ]
+    names = ["layer", "name", "area_um2", "area_pct", "section_ci_low_pct", "section_ci_high_pct", "wt_pct"]
+    modes = pd.DataFrame(rows, columns=names).assign(**({"adjusted_pct": np.nan} | columns))
+    errors = {("phases", phase): (0.02, 36) for phase in classes}
+    return SectionTables(folder, modes.set_index(["layer", "name"]), errors, {"phases": 1e4},
+                         {"olivine": 3.3, "troilite": 4.8})  # fmt: skip
+
+
 def test_a_class_that_one_section_lacks_counts_as_zero_there(tmp_path: Path) -> None:
-    parts = []
-    for name, classes in (("a", {"olivine": 60, "troilite": 40}), ("b", {"olivine": 100})):
-        modes = pd.DataFrame(
-            [
-                ("phases", phase, 100.0 * pct, float(pct), pct - 5.0, min(100.0, pct + 5.0), float(pct))
-                for phase, pct in classes.items()
-            ],
-            columns=["layer", "name", "area_um2", "area_pct", "section_ci_low_pct", "section_ci_high_pct", "wt_pct"],
-        )
-        modes["adjusted_pct"] = np.nan
-        errors = {("phases", phase): (0.02, 36) for phase in classes}
-        parts.append(SectionTables(tmp_path / name, modes.set_index(["layer", "name"]), errors, {"phases": 1e4},
-                                   {"olivine": 3.3, "troilite": 4.8}))  # fmt: skip
+    parts = [section_of(tmp_path, {"olivine": 60, "troilite": 40}), section_of(tmp_path, {"olivine": 100})]
     table = meteorite_modes("Rock", parts).set_index("name")
     assert table.loc["troilite", "area_pct"] == pytest.approx(20)
     assert table.loc["troilite", "wt_pct"] == pytest.approx(100 * 40 * 4.8 / (160 * 3.3 + 40 * 4.8))
     assert table.loc["troilite", "between_sections_sd_pct"] > 20
     assert np.isnan(table.loc["troilite", "adjusted_pct"])
+
+
+def test_adjusted_shares_of_sections_add_up_where_one_lacks_a_class(tmp_path: Path) -> None:
+    parts = [section_of(tmp_path, classes) for classes in ({"olivine": 60, "troilite": 40}, {"olivine": 100})]
+    for part in parts:
+        part.modes["adjusted_pct"] = part.modes["area_pct"]
+        for side in ("low", "high"):
+            part.modes[f"adjusted_section_ci_{side}_pct"] = part.modes[f"section_ci_{side}_pct"]
+    table = meteorite_modes("Rock", parts).set_index("name")
+    assert table.loc[["olivine", "troilite"], "adjusted_pct"].tolist() == pytest.approx([80, 20])
+    assert table.loc["troilite", "adjusted_ci_low_pct"] < 15 < 25 < table.loc["troilite", "adjusted_ci_high_pct"]
+
+
+def test_a_section_without_inclusions_leaves_the_interval_of_the_others(tmp_path: Path) -> None:
+    """representativeness.csv of a section without any has a row of 0 without an error."""
+    for name, pct in (("a", 2.0), ("b", 0.0)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "modes.csv").write_text(
+            "layer,name,area_px,area_um2,area_pct,section_ci_low_pct,section_ci_high_pct,adjusted_pct,wt_pct\n"
+            f"components,matrix,1,{100 - pct},{100 - pct},,,,\n"
+            + (f"components,inclusion,1,{pct},{pct},,,,\n" if pct else ""),
+            encoding="utf-8",
+        )
+        relative = "25" if pct else ""
+        (folder / "representativeness.csv").write_text(
+            "layer,name,value,unit,relative_error_pct,n_blocks\n"
+            f"components,matrix,{100 - pct},area %,1,25\n"
+            f"components,inclusion,{pct},area %,{relative},{25 if pct else 0}\n",
+            encoding="utf-8",
+        )
+    parts = [SectionTables.read(tmp_path / name) for name in ("a", "b")]
+    row = meteorite_modes("Rock", parts).set_index("name").loc["inclusion"]
+    assert row["area_pct"] == pytest.approx(1)
+    assert 0 < row["ci_low_pct"] < 1 < row["ci_high_pct"] < 100
+
+
+def test_a_bound_of_a_section_without_the_class_counts_in_full():
+    bound = joined_bounds([1.0, 1.0], [0.02, 0.0], [0.02, 0.04], independent=True)
+    assert bound == pytest.approx(0.05, abs=0.025)
+    assert bound > 0.025

@@ -51,6 +51,7 @@ from meteoseg.provenance import (
     peak_memory_mb,
     section_facts,
 )
+from meteoseg.registration import places_note
 from meteoseg.report.figures import phase_map_figure
 from meteoseg.report.tables import format_modes
 from meteoseg.reporting import ResultTables, write_section_report
@@ -177,7 +178,7 @@ def cluster(
         need, files = cluster_need(section.name, section.shape), input_stamps(section)
         if warning := check_space(parent, need):
             steps.tell(warning)
-        section = replace(section, notes=(*section.notes, *check_values(section)))
+        section = replace(section, notes=(*section.notes, *check_values(section), *places_note(section)))
         with steps("fit"):
             tool = _fit(section if isinstance(opened, Section) else replace(opened, section=section), options)
         with complete_or_absent(result.folder, need) as folder:

@@ -59,6 +59,7 @@ from meteoseg.provenance import (
     peak_memory_mb,
     section_facts,
 )
+from meteoseg.registration import places_note
 from meteoseg.reporting import ResultTables, write_section_report
 from meteoseg.result import Result
 from meteoseg.section import ArrayPlane, Section, Stack
@@ -197,7 +198,7 @@ def _check(
     need, files = _disk_need(section, loaded, standards, options), input_stamps(section)
     if warning := check_space(out, need):
         steps.tell(warning)
-    section = replace(section, notes=(*section.notes, *check_values(section)))
+    section = replace(section, notes=(*section.notes, *check_values(section), *places_note(section)))
     phase_maker = choose_phase_maker(section, standards, edit)
     inputs = Inputs(section if isinstance(opened, Section) else replace(opened, section=section))
     parameters = {

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from meteoseg.io import open_section as open_section
     from meteoseg.pipeline import Result as Result
     from meteoseg.pipeline import segment as segment
+    from meteoseg.registration.aligning import Alignment as Alignment
+    from meteoseg.registration.aligning import align_maps as align_maps
     from meteoseg.registration.registering import Registration as Registration
     from meteoseg.registration.registering import register as register
     from meteoseg.section import Section as Section
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 #: Public names loaded at first use, so that the import stays light: name -> (module, attribute or "").
 _LAZY: dict[str, tuple[str, str]] = {
+    "Alignment": ("meteoseg.registration.aligning", "Alignment"),
     "ClusterOptions": ("meteoseg.clustering", "ClusterOptions"),
     "ClusterResult": ("meteoseg.clustering", "ClusterResult"),
     "FineTuneOptions": ("meteoseg.finetuning.tuning", "FineTuneOptions"),
@@ -52,6 +55,7 @@ _LAZY: dict[str, tuple[str, str]] = {
     "Result": ("meteoseg.pipeline", "Result"),
     "Section": ("meteoseg.section", "Section"),
     "Stack": ("meteoseg.section", "Stack"),
+    "align_maps": ("meteoseg.registration.aligning", "align_maps"),
     "cluster": ("meteoseg.clustering", "cluster"),
     "composite": ("meteoseg.channels", "composite"),
     "finetune": ("meteoseg.finetuning.tuning", "finetune"),
@@ -63,6 +67,7 @@ _LAZY: dict[str, tuple[str, str]] = {
 }
 
 __all__ = [
+    "Alignment",
     "ChannelError",
     "ClusterOptions",
     "ClusterResult",
@@ -80,6 +85,7 @@ __all__ = [
     "Stack",
     "UnknownNameError",
     "__version__",
+    "align_maps",
     "cluster",
     "composite",
     "finetune",

@@ -68,9 +68,10 @@ def inspect(section: Path, out: Path | None, **given: Any) -> None:
       meteoseg inspect maps/ --channels Fe=iron.tif -o maps/section.toml
     """
     from meteoseg.io import check_values, describe_section, write_section_toml
+    from meteoseg.registration import places_note
 
     opened = open_given(section, given)
-    opened = replace(opened, notes=(*opened.notes, *check_values(opened)))
+    opened = replace(opened, notes=(*opened.notes, *check_values(opened), *places_note(opened)))
     click.echo(describe_section(opened))
     if out is not None:
         write_section_toml(opened, out)

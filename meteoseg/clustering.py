@@ -23,6 +23,7 @@ from meteoseg.io import BandWriter, check_values, open_labels, open_section, rea
 from meteoseg.labels.components import mapped_pixels
 from meteoseg.labels.images import LabelImages, Scratch
 from meteoseg.legend import Legend, write_legend_csv
+from meteoseg.registration import places_note
 from meteoseg.report.figures import phase_map_figure
 from meteoseg.report.tables import format_modes
 from meteoseg.results.illustrate import percent_by_name
@@ -177,7 +178,7 @@ def cluster(
         need, files = cluster_need(section.name, section.shape), input_stamps(section)
         if warning := check_space(parent, need):
             steps.tell(warning)
-        section = replace(section, notes=(*section.notes, *check_values(section)))
+        section = replace(section, notes=(*section.notes, *check_values(section), *places_note(section)))
         with steps("fit"):
             tool = _fit(section if isinstance(opened, Section) else replace(opened, section=section), options)
         with complete_or_absent(result.folder, need) as folder:

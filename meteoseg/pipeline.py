@@ -28,6 +28,7 @@ from meteoseg.minerals.responsefile import write_response
 from meteoseg.models import Model, load_model
 from meteoseg.patches.model import PatchModel
 from meteoseg.patches.textures import load_texture_model, write_textures
+from meteoseg.registration import places_note
 from meteoseg.results.mineralmaps import WHY_NOT, ChemistryFiles, chemistry_of, write_chemistry
 from meteoseg.results.reporting import ResultTables, write_section_report
 from meteoseg.results.result import Result
@@ -198,7 +199,7 @@ def _check(
     need, files = _disk_need(section, loaded, standards, options), input_stamps(section)
     if warning := check_space(out, need):
         steps.tell(warning)
-    section = replace(section, notes=(*section.notes, *check_values(section)))
+    section = replace(section, notes=(*section.notes, *check_values(section), *places_note(section)))
     phase_maker = choose_phase_maker(section, standards, edit)
     inputs = Inputs(section if isinstance(opened, Section) else replace(opened, section=section))
     parameters = {

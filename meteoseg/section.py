@@ -240,13 +240,17 @@ class Section:
                 )
 
     def read(self, names: Sequence[str] | None = None, window: Window | None = None) -> FloatArray:
-        """Read channels as stored values, float32 (C, H, W); NaN stays NaN."""
+        """Read channels as stored values, float32 (C, H, W); NaN stays NaN, and infinite values become NaN."""
         names = self.channel_names if names is None else tuple(names)
         self.require(names)
         window = window or self.window
         out = np.empty((len(names), *window.shape), np.float32)
         for plane, name in zip(out, names, strict=True):
-            plane[...] = self.channels[name].plane.read(window)
+            values = self.channels[name].plane.read(window)
+            with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, too
+                plane[...] = values
+            if values.dtype.kind == "f":
+                plane[np.isinf(plane)] = np.nan
         return out
 
     def read_mask(self, window: Window | None = None) -> BoolArray:

@@ -77,3 +77,12 @@ def test_plane_view_counts_from_its_own_corner() -> None:
     view = PlaneView(ArrayPlane(values), Window(1, 2, 3, 4))
     assert view.shape == (3, 4)
     np.testing.assert_array_equal(view.read(Window(1, 0, 2, 3)), values[2:4, 2:5])
+
+
+def test_infinite_values_are_read_as_nan() -> None:
+    values = np.arange(54.0).reshape(SHAPE)
+    values[0, :3] = np.inf, -np.inf, 1e39  # float32 cannot hold the last
+    read = section(Fe=values, Mg=np.full(SHAPE, 3)).read()
+    assert np.isnan(read[0, 0, :3]).all()
+    np.testing.assert_array_equal(read[0].ravel()[3:], values.ravel()[3:])
+    assert (read[1] == 3).all()

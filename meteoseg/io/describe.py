@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meteoseg.io.shifted import BoxedMask
 from meteoseg.section import Section
 
 
@@ -56,4 +57,9 @@ def _pixel_size(section: Section) -> str:
 def _mask(section: Section) -> str:
     if section.mask is None:
         return "none (the whole grid)"
-    return ", ".join(path.name for path in section.mask_paths) or "in memory"
+    files = ", ".join(path.name for path in section.mask_paths)
+    if isinstance(section.mask, BoxedMask):
+        box = section.mask.box
+        reach = f"where all maps reach: rows {box.row} to {box.row_end - 1}, columns {box.col} to {box.col_end - 1}"
+        return f"{files}, {reach}" if files else reach
+    return files or "in memory"

@@ -13,6 +13,7 @@ from meteoseg.io.folder import Found, channel_of, pixel_size_of, renamed, scan_f
 from meteoseg.io.formats import CLOSED_CUBES, CLOSED_REMEDY, CUBE_REMEDY, is_readable_cube, kind_of, read_maps
 from meteoseg.io.names import check_channel_name
 from meteoseg.io.sectionfile import name_in_section_toml, read_section_toml
+from meteoseg.io.shifted import where_all_reach
 from meteoseg.io.source import MapSource, PixelSize, stem_of
 from meteoseg.section import Channel, Plane, PlaneView, Section
 
@@ -98,7 +99,7 @@ def open_section(
         pixel_size_um=size,
         pixel_size_error_pct=opened.pixel_size_error_pct if pixel_size_error_pct is None else pixel_size_error_pct,
         pixel_size_source=size_source,
-        mask=mask,
+        mask=where_all_reach((channel.plane for channel in planes.values()), mask),
         mask_paths=mask_paths,
         skipped=opened.found.skipped,
         notes=(*opened.found.notes, *_remarks(planes, sources), *notes, *mask_notes, *crop_notes),

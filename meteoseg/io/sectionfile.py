@@ -16,13 +16,14 @@ from meteoseg.io.folder import Candidate, Found, channel_of
 from meteoseg.io.formats import is_readable_cube, read_maps
 from meteoseg.io.names import OXIDES, Recognition, check_channel_name
 from meteoseg.io.registered import entry_of, warped, write_displacements
+from meteoseg.io.shifted import ShiftedPlane, shifted
 from meteoseg.io.source import MapSource, OxidePlane, PixelSize
 from meteoseg.io.tiffplane import TiffPlane
 from meteoseg.io.warped import WarpedPlane
 from meteoseg.section import UNITS, Channel, Plane, PlaneView, Section
 
 _KEYS = ("name", "pixel_size_um", "pixel_size_error_pct", "mask", "fall", "channels", "cube")
-_CHANNEL_KEYS = ("file", "page", "unit", "oxide", "cube", "register")
+_CHANNEL_KEYS = ("file", "page", "unit", "oxide", "cube", "register", "shift_px")
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,10 @@ def _channel(name: str, value: Any, path: Path) -> tuple[Channel, MapSource]:
     channel = channel_of(Candidate(source, found), unit)
     if oxide is not None:
         channel = Channel(name, OxidePlane(source.plane, oxide), "wt%", source.path, f"{oxide} named in {path.name}")
+    if "shift_px" in entry and "register" in entry:
+        raise InputError(f"{path}: {name} has both shift_px and register: keep one.")
+    if "shift_px" in entry:
+        channel = replace(channel, plane=shifted(channel.plane, entry["shift_px"], path))
     if "register" in entry:
         plane = warped(channel.plane, entry["register"], path)
         channel = replace(channel, plane=plane, reason=f"{channel.reason}; registered to the grid of the maps")
@@ -209,7 +214,7 @@ def _number(data: dict[str, Any], key: str, path: Path) -> float | None:
 def stored_as(channel: Channel) -> dict[str, Any]:
     """Return what says where a map lies: its `file` as it was named.
 
-    `page`, `oxide`, `register` and `cube` stand beside it where there are such.
+    `page`, `oxide`, `shift_px`, `register` and `cube` stand beside it where there are such.
 
     Raises
     ------
@@ -224,6 +229,9 @@ def stored_as(channel: Channel) -> dict[str, Any]:
         return found | {"cube": options.stated()}
     if isinstance(plane, WarpedPlane):
         found["register"] = entry_of(plane)
+        plane = plane.plane
+    if isinstance(plane, ShiftedPlane):
+        found["shift_px"] = list(plane.shift_px)
         plane = plane.plane
     if isinstance(plane, OxidePlane):
         found["oxide"] = plane.formula
@@ -258,6 +266,8 @@ def _channel_line(channel: Channel, toml: Path) -> str:
     parts.append(f"unit = {_quoted(channel.unit)}")
     if "oxide" in where:
         parts.append(f"oxide = {_quoted(where['oxide'])}")
+    if "shift_px" in where:
+        parts.append(f"shift_px = {where['shift_px']}")
     if "register" in where:
         parts.append(f"register = {_register_table(where['register'], _displacement_file(channel, toml))}")
     return "{ " + ", ".join(parts) + " }"

@@ -12,6 +12,7 @@ from meteoseg.errors import InputError
 from meteoseg.grid import Window
 from meteoseg.io import open_stored
 from meteoseg.io.formats import read_maps
+from meteoseg.io.shifted import where_all_reach
 from meteoseg.runs.provenance import sha256_of
 from meteoseg.section import Channel, Plane, PlaneView, Section
 
@@ -44,6 +45,7 @@ def reopen_section(run: Mapping[str, Any], maps: Path | None = None) -> Section:
 
     channels = {entry["name"]: _channel(entry, same, shape) for entry in facts["channels"]}
     masks = tuple(same(file) for file in facts["mask_files"])
+    mask = _cut(read_maps(masks[0])[0].plane, shape) if masks else None
     size = facts["pixel_size_um"]
     return Section(
         facts["name"],
@@ -51,7 +53,7 @@ def reopen_section(run: Mapping[str, Any], maps: Path | None = None) -> Section:
         pixel_size_um=None if size is None else (float(size[0]), float(size[1])),
         pixel_size_error_pct=facts["pixel_size_error_pct"],
         pixel_size_source=facts["pixel_size_source"],
-        mask=_cut(read_maps(masks[0])[0].plane, shape) if masks else None,
+        mask=where_all_reach((channel.plane for channel in channels.values()), mask),
         mask_paths=masks,
         is_fall=bool(facts.get("fall", False)),
     )

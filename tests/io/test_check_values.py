@@ -55,3 +55,18 @@ def test_a_mask_without_a_pixel_is_refused():
     maps = {"Fe": np.ones((3, 4))}
     with pytest.raises(InputError, match="mask of 'A12' leaves no pixel"):
         check_values(Section.from_arrays("A12", maps, mask=np.zeros((3, 4), np.uint8)))
+
+
+def test_infinite_values_are_counted_apart_from_nan_and_negative_ones():
+    values = np.ones((4, 5))
+    values[0, :3], values[1, 0], values[2, 0] = (np.inf, -np.inf, 1e39), np.nan, -1
+    assert check_values(section(Fe=values)) == (
+        "Fe: 1 of 20 pixels is NaN (5 %), kept",
+        "Fe: 1 of 20 pixels is negative (5 %), kept",
+        "Fe: 3 of 20 values are not finite (15 %), read as NaN",
+    )
+
+
+def test_a_map_of_infinite_values_alone_is_no_map():
+    with pytest.raises(InputError, match="All maps of 'A12' are zero everywhere"):
+        check_values(section(Fe=np.full((2, 3), np.inf), Mg=np.zeros((2, 3))))

@@ -10,10 +10,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from meteoseg.classify.groups import known_property
 from meteoseg.grid import BAND_PX, Window, row_bands
 from meteoseg.inference import Runner, describe_grid
 from meteoseg.labels.certainty import Calibration, Certainty, top_of_shares
-from meteoseg.labels.components import ComponentMaps, make_component_maps, mapped_pixels, settle_objects, wide_holes
+from meteoseg.labels.components import (
+    ComponentMaps,
+    make_component_maps,
+    mapped_pixels,
+    part_nodules,
+    settle_objects,
+    wide_holes,
+)
 from meteoseg.labels.images import LabelImages, Scratch
 from meteoseg.legend import HOLE, MATRIX, OUTSIDE, UNCLASSIFIED, default_legend
 from meteoseg.models import Model, Network
@@ -302,9 +310,24 @@ class Segmenter:
             if labels.phases is not None:
                 labels.phases[window.slices][~inside] = 0
                 holes[window.slices] = self._wide_holes(labels.phases, window)
+        if labels.phases is not None:
+            labels.notes.extend(_part_nodules(chondrules, components, labels.phases))
         settle_objects(chondrules, components, holes, default_legend("components"))
 
     def _wide_holes(self, phases: NDArray[np.uint8], window: Window) -> NDArray[np.bool_]:
         outer = window.padded(_HOLE_HALO_PX, self.section.shape)
         is_hole = phases[outer.slices] == default_legend("phases")[HOLE].id
         return wide_holes(is_hole)[window.within(outer)]
+
+
+def _part_nodules(chondrules: NDArray[Any], components: NDArray[Any], phases: NDArray[np.uint8]) -> list[str]:
+    """Give objects that are mostly metal and sulfide the name that they have by their phases; return the remark."""
+    legend = default_legend("phases")
+    opaque, apart = (
+        [legend[name].id for name in names if name in legend]
+        for names in ((*known_property("metal").parts, *known_property("sulfide").parts), (OUTSIDE, HOLE))
+    )
+    n = part_nodules(chondrules, components, phases, default_legend("components"), opaque=opaque, apart=apart)
+    return [
+        f"{n} objects outlined as chondrules are more than half metal and sulfide: they are metal-sulfide nodules."
+    ] if n else []  # fmt: skip

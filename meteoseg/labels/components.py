@@ -25,6 +25,7 @@ LabelArray = NDArray[np.integer[Any]]
 
 CHONDRULE = "chondrule"
 MATRIX = "matrix"
+NODULE = "metal-sulfide nodule"
 #: An area of zeros in all channels that holds a square of this side is an empty mosaic field.
 EMPTY_FIELD_PX = 11
 #: Columns looked at together for pixels without any value.
@@ -270,6 +271,43 @@ def _largest_part(inside: BoolArray) -> BoolArray:
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     return np.asarray(parts == np.argmax(sizes))
+
+
+def part_nodules(objects: LabelArray, components: LabelArray, phases: LabelArray, legend: Legend, *,
+                 opaque: Sequence[int], apart: Sequence[int]) -> int:  # fmt: skip
+    """Make objects that are more than half opaque metal-sulfide nodules, in place, and return how many there were.
+
+    Parameters
+    ----------
+    objects, components, phases : (H, W) label images of one grid; `legend` is that of the components.
+    opaque : phase ids of metal and sulfide. apart : phase ids that are no part of the solid (hole, outside).
+
+    Examples
+    --------
+    >>> from meteoseg.legend import default_legend
+    >>> objects, components = np.array([[1, 1, 0, 2, 2]]), np.array([[2, 2, 7, 2, 2]])
+    >>> phases = np.array([[8, 8, 1, 8, 1]])
+    >>> part_nodules(objects, components, phases, default_legend("components"), opaque=[8], apart=[0])
+    1
+    >>> objects.tolist(), components.tolist()
+    ([[0, 0, 0, 2, 2]], [[5, 5, 7, 2, 2]])
+    """
+    counts = np.zeros((2, 1), np.int64)
+    for window in row_bands(objects.shape, BAND_PX // 4):
+        ids, phase = np.asarray(objects[window.slices]).ravel(), np.asarray(phases[window.slices]).ravel()
+        n = max(counts.shape[1], int(ids.max(initial=0)) + 1)
+        counts = np.pad(counts, ((0, 0), (0, n - counts.shape[1])))
+        for row, kept in zip(counts, (np.isin(phase, opaque), ~np.isin(phase, apart)), strict=True):
+            row += np.bincount(ids[kept], minlength=n)
+    is_nodule = 2 * counts[0] > counts[1]
+    is_nodule[0] = False
+    if not is_nodule.any():
+        return 0
+    for window in row_bands(objects.shape, BAND_PX // 4):
+        renamed = is_nodule[objects[window.slices]]
+        components[window.slices][renamed] = legend[NODULE].id
+        objects[window.slices][renamed] = 0
+    return int(np.count_nonzero(is_nodule))
 
 
 def settle_objects(objects: LabelArray, components: LabelArray, phases_hole: BoolArray, legend: Legend) -> int:

@@ -25,6 +25,8 @@ _NORMAL_95 = float(stats.norm.ppf(0.5 + _CONFIDENCE / 2))
 _DRAWS = 1000
 _SEED = 20
 _FEWEST_OBJECTS = 2
+#: Quantities of which grains count by their area: Ni of metal is that of all of the metal.
+_BY_AREA = ("Ni",)
 #: The percent mean deviation is relative to the mean: it needs one that is this many times its systematic error.
 _LEAST_MEAN = 3.0
 
@@ -38,10 +40,10 @@ def chemistry_table(grains: pd.DataFrame, *, chondrules: bool) -> pd.DataFrame:
 
     Returns
     -------
-    Columns `COLUMNS`. Every grain counts the same. `sd_between_grains` is free of counting noise,
-    `standard_error` is that of the mean over grains, `systematic_error` comes from calibration and background;
-    the interval (95 %) of a mean holds both, the first with Student's t for n - 1 grains. Rows of `Fa_pmd` have a
-    bootstrap interval over grains.
+    Columns `COLUMNS`. Every grain counts the same, but for Ni of metal by its area. `sd_between_grains` is free of
+    counting noise, `standard_error` is that of the mean over grains, `systematic_error` comes from calibration and
+    background; the interval (95 %) of a mean holds both, the first with Student's t for n - 1 grains (of uneven
+    weights: as many as tell the same). Rows of `Fa_pmd` have a bootstrap interval over grains.
     """
     rows: list[dict[str, object]] = []
     for where in (ALL, CHONDRULES) if chondrules else (ALL,):
@@ -53,23 +55,26 @@ def chemistry_table(grains: pd.DataFrame, *, chondrules: bool) -> pd.DataFrame:
                 "unit": group["unit"].iloc[0],
                 "where": where,
             }
-            rows.extend(head | row for row in _rows_of(group, is_fa=quantity == "Fa"))
+            rows.extend(head | row for row in _rows_of(group, str(quantity)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _rows_of(group: pd.DataFrame, *, is_fa: bool) -> Iterator[dict[str, object]]:
+def _rows_of(group: pd.DataFrame, quantity: str) -> Iterator[dict[str, object]]:
     values, noise = group["value"].to_numpy(float), group["sd_counting"].to_numpy(float)
     objects = group["chondrule"].to_numpy(int)
     n_objects = len(np.unique(objects[objects > 0]))
     counts: dict[str, object] = {"n_grains": len(values), "n_chondrules": n_objects, "n_px": int(group["n_px"].sum())}
-    error = standard_error(values, noise, objects)
-    yield counts | _mean_row(values, noise, error, float(group["sd_calibration"].mean()))
+    n_px = group["n_px"].to_numpy(float)
+    weights = n_px / n_px.sum() if quantity in _BY_AREA else np.full(len(values), 1 / len(values))
+    error = standard_error(values, noise, objects, weights)
+    systematic = float(weights @ group["sd_calibration"].to_numpy(float))
+    yield counts | _mean_row(values, noise, weights, error=error, systematic=systematic)
     least = int(chemistry_rules()["grains"]["min_grains_pmd"])
-    if is_fa and len(values) >= least and values.mean() > _LEAST_MEAN * group["sd_calibration"].mean():
+    if quantity == "Fa" and len(values) >= least and values.mean() > _LEAST_MEAN * group["sd_calibration"].mean():
         yield counts | {"quantity": PMD, "unit": "%"} | _pmd_row(values, noise)
 
 
-def standard_error(values: Array, noise: Array, objects: NDArray[np.int64]) -> float:
+def standard_error(values: Array, noise: Array, objects: NDArray[np.int64], weights: Array | None = None) -> float:
     """Standard error of the mean over grains, which are alike within an object.
 
     The largest of the error for independent grains, the one for independent objects (cluster sums; Liang & Zeger
@@ -79,6 +84,7 @@ def standard_error(values: Array, noise: Array, objects: NDArray[np.int64]) -> f
     Parameters
     ----------
     values, noise : (n,) grain means and their sd from counting; objects : (n,) ids, 0 = in none.
+    weights : (n,) of the grains, with a sum of 1; None: all alike.
 
     Examples
     --------
@@ -90,22 +96,25 @@ def standard_error(values: Array, noise: Array, objects: NDArray[np.int64]) -> f
     0.173
     """
     n = len(values)
-    counting = float(np.sqrt(np.sum(noise**2)) / n)
+    share = np.full(n, 1 / n) if weights is None else weights
+    counting = float(np.sqrt(np.sum((share * noise) ** 2)))
     if n == 1:
         return counting
-    independent = max(counting, float(values.std(ddof=1) / np.sqrt(n)))
+    off = share * (values - share @ values)
+    independent = max(counting, float(np.sqrt(np.sum(off**2) * n / (n - 1))))
     _, of = np.unique(np.where(objects > 0, objects, -1 - np.arange(n)), return_inverse=True)
-    sums = np.bincount(of.ravel(), values - values.mean())
+    sums = np.bincount(of.ravel(), off)
     if len(sums) < _FEWEST_OBJECTS:
         return independent
-    return max(independent, float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1))) / n)
+    return max(independent, float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1))))
 
 
-def _mean_row(values: Array, noise: Array, error: float, systematic: float) -> dict[str, float]:
-    mean, n = float(values.mean()), len(values)
+def _mean_row(values: Array, noise: Array, weights: Array, *, error: float, systematic: float) -> dict[str, float]:
+    mean, n = float(weights @ values), len(values)
+    even = 1 / float(np.sum(weights**2))
     variance = float(values.var(ddof=1)) if n > 1 else float("nan")
     # Of a single grain counting alone is known, which needs no scatter: normal.
-    quantile = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, n - 1)) if n > 1 else _NORMAL_95
+    quantile = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, max(even - 1, 1))) if n > 1 else _NORMAL_95
     half = float(np.hypot(quantile * error, _NORMAL_95 * systematic))
     return {
         "mean": mean,

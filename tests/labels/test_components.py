@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from meteoseg.grid import Window
+from meteoseg.labels import components as labelling
 from meteoseg.labels.components import empty_field, make_component_maps, settle_object, settle_objects, wide_holes
 from meteoseg.legend import default_legend
 from meteoseg.resample import Regrid
@@ -126,3 +127,22 @@ def test_epoxy_at_the_border_is_outside_and_elsewhere_a_hole() -> None:
     assert set(np.unique(components[:, :19])) == {LEGEND["outside"].id}
     assert set(np.unique(components[31:39, 41:49])) == {LEGEND["hole"].id}
     assert set(np.unique(components[:3, 71:73])) == {LEGEND["hole"].id}
+
+
+@pytest.mark.parametrize("band_px", [40, 4_000_000])
+def test_objects_that_are_mostly_opaque_are_nodules(monkeypatch, band_px):
+    monkeypatch.setattr(labelling, "BAND_PX", band_px)
+    components, phases = default_legend("components"), default_legend("phases")
+    objects = np.zeros((9, 14), np.int32)
+    objects[1:8, 1:4], objects[1:8, 5:8], objects[1:8, 9:13] = 1, 2, 3
+    component = np.where(objects > 0, components["chondrule"].id, components["matrix"].id).astype(np.uint8)
+    phase = np.full(objects.shape, phases["olivine"].id, np.uint8)
+    phase[1:8, 1:3] = phases["kamacite"].id
+    phase[1:8, 5] = phases["troilite"].id
+    # Half of what is solid, and no more, is opaque.
+    phase[1:8, 9], phase[1:8, 10:12] = phases["troilite"].id, phases["hole"].id
+    opaque, apart = [phases[name].id for name in ("kamacite", "troilite")], [phases["hole"].id]
+    assert labelling.part_nodules(objects, component, phase, components, opaque=opaque, apart=apart) == 1
+    assert np.unique(objects).tolist() == [0, 2, 3]
+    assert set(component[1:8, 1:4].ravel()) == {components["metal-sulfide nodule"].id}
+    assert set(component[objects > 0]) == {components["chondrule"].id}

@@ -200,6 +200,17 @@ def table_of(values, noise, *, chondrules=None, phase="olivine", quantity="Fa"):
     })  # fmt: skip
 
 
+def test_nickel_of_metal_is_weighted_by_area_and_iron_of_olivine_is_not():
+    small, large = np.full(20, 12.0), np.full(4, 5.0)
+    grains = table_of(np.concatenate([small, large]), np.full(24, 0.1), phase="kamacite", quantity="Ni")
+    grains["n_px"] = [10] * 20 + [1000] * 4
+    row = chemistry_table(grains, chondrules=False).iloc[0]
+    assert row["mean"] == pytest.approx((200 * 12 + 4000 * 5) / 4200)
+    assert 0.1 < row["standard_error"] < 1.0
+    fa = grains.assign(phase="olivine", quantity="Fa")
+    assert chemistry_table(fa, chondrules=False).iloc[0]["mean"] == pytest.approx((20 * 12 + 4 * 5) / 24)
+
+
 def test_counting_noise_is_taken_off_the_scatter_and_the_percent_mean_deviation():
     rng = np.random.default_rng(6)
     true = rng.normal(20, 2, 4000)

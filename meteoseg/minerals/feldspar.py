@@ -25,7 +25,8 @@ COLUMNS = (
     "where", "area_mm2", "feldspar_pct", "n_grains", "resolved_pct", "size_um", "standard_error_um", "ci_low_um",
     "ci_high_um", "limit_um", "statement",
 )  # fmt: skip
-FELDSPARS = ("plagioclase", "alkali feldspar", "anorthite")
+PLAGIOCLASE = "plagioclase"
+FELDSPARS = (PLAGIOCLASE, "alkali feldspar", "anorthite")
 #: Glass of chondrules, which networks and coarse maps take for feldspar and the other way round.
 WITH_GLASS = (*FELDSPARS, "mesostasis")
 ALL, IN_CHONDRULES, BETWEEN = "all", "chondrules", "between chondrules"

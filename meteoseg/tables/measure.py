@@ -39,7 +39,7 @@ from meteoseg.estimation.reference import accuracy_table, confusion_table
 from meteoseg.estimation.representative import diameter_row
 from meteoseg.io import open_labels, read_labels
 from meteoseg.legend import LAYERS, NO_MINERALS, Legend, default_legend, read_legend_csv
-from meteoseg.minerals.feldspar import FELDSPAR_CSV, feldspar_table
+from meteoseg.minerals.feldspar import FELDSPAR_CSV, PLAGIOCLASE, feldspar_table
 from meteoseg.modes import COLUMNS as MODES_COLUMNS
 from meteoseg.modes import LabelTrust
 from meteoseg.runs.provenance import sha256_of
@@ -108,8 +108,9 @@ def write_tables(
         counted.cross.to_csv(folder / CROSS_CSV, index=False)
     if "phases" in labels.planes:
         size_um = labels.pixel_size_um
-        grains = feldspar_table(labels.planes, labels.legends, size_um)
-        grains.to_csv(folder / FELDSPAR_CSV, index=False, float_format="%.6g")
+        if PLAGIOCLASE in labels.legends["phases"]:  # else nobody looked for feldspar
+            grains = feldspar_table(labels.planes, labels.legends, size_um)
+            grains.to_csv(folder / FELDSPAR_CSV, index=False, float_format="%.6g")
         if objects is not None and "components" in labels.planes:
             across = delineation_table(objects, labels.planes, labels.legends, size_um)
             across.to_csv(folder / DELINEATION_CSV, index=False, float_format="%.6g")

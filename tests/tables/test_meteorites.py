@@ -143,7 +143,8 @@ def test_a_section_without_inclusions_leaves_the_interval_of_the_others(tmp_path
         relative = "25" if pct else ""
         (folder / "representativeness.csv").write_text(
             "layer,name,value,unit,relative_error_pct,n_blocks\n"
-            f"components,matrix,{100 - pct},area %,1,25\ncomponents,inclusion,{pct},area %,{relative},{25 if pct else 0}\n",
+            f"components,matrix,{100 - pct},area %,1,25\n"
+            f"components,inclusion,{pct},area %,{relative},{25 if pct else 0}\n",
             encoding="utf-8",
         )
     parts = [SectionTables.read(tmp_path / name) for name in ("a", "b")]

@@ -24,6 +24,8 @@ RATES = (0.05, 0.2)
 #: Share of its errors that the network owns up to.
 OWNED = {"all": 1.0, "a third": 1 / 3}
 _N = len(SHARES)
+#: A bound that is the mapped share itself holds it, whatever the last digit.
+_ROUNDING = 1e-9
 NAMES = tuple(f"{100 * share:g} %" for share in SHARES)
 
 Wrong = Callable[[Labels, float, np.random.Generator], Labels]
@@ -113,7 +115,7 @@ def coverage(truths: list[Labels], maps: list[Labels], owned: float) -> list[flo
             counts[:, :, there], [NAMES[k] for k in there], probability, np.random.default_rng(number)
         )
         true_pct = 100 * np.bincount(truth.ravel(), minlength=_N)[there] / truth.size
-        held[number, there] = (low <= true_pct) & (true_pct <= high)
+        held[number, there] = (low <= true_pct + _ROUNDING) & (true_pct - _ROUNDING <= high)
     return [float(value) for value in 100 * np.nanmean(held, axis=0)]
 
 

@@ -240,6 +240,14 @@ def test_cross_table_adds_up():
     assert solid.groupby("phase")["pct_of_phase"].sum().tolist() == pytest.approx([100, 100, 100])
 
 
+def test_minerals_in_a_hole_of_the_components_belong_to_no_percentage():
+    joint = JointCounts(PHASES.ids, COMPONENTS.ids)
+    joint.add(np.array([[1, 1, 1, 8]]), np.array([[1, 7, 7, 7]]))
+    table = cross_table(joint, PHASES, COMPONENTS, pixel_size_um=(1.0, 1.0)).set_index(["component", "phase"])
+    assert table.loc[("hole", "olivine"), ["pct_of_component", "pct_of_phase"]].isna().all()
+    assert table.loc[("matrix", "olivine"), "pct_of_phase"] == 100
+
+
 def test_counts_do_not_overflow():
     counts = BlockCounts((0, 1), 10, (10, 10))
     counts.counts[0, 0, 1] = 2**33

@@ -208,6 +208,9 @@ def test_tables_of_a_field_agree_with_its_spheres():
         assert row["ci_low"] < np.exp(6.2) < row["ci_high"]
     by_area = sizes.loc[(2, "measured", "area", "weighted", "mean_diameter"), "value"]
     assert by_area > sizes.loc[(2, "measured", "number", "weighted", "mean_diameter"), "value"]
+    d_um, weight = (table.loc[table["equivalent_diameter_um"] >= 100, name].to_numpy()
+                    for name in ("equivalent_diameter_um", "edge_weight"))  # fmt: skip
+    assert by_area == pytest.approx((weight * d_um**3).sum() / (weight * d_um**2).sum())
     shares = tables.distribution
     assert shares["section_pct"].sum() == pytest.approx(100)
     assert shares["sphere_pct"].sum() == pytest.approx(100)

@@ -436,6 +436,12 @@ class TestWeathering:
         )
         assert weathering_grade(Measurements({})) == ("unknown", [])
 
+    def test_original_metal_carries_the_errors_of_rust_and_of_its_expansion(self):
+        found = original_metal(Measurements({"metal": Measured(3.0, 0.2), "rust": Measured(7.0, 0.7)}))
+        low, high = 1 / 3.5, 1 / 2
+        assert found.value == pytest.approx(3 + 7 * (low + high) / 2)
+        assert found.sd == pytest.approx(0.2 + 0.7 * (low + high) / 2 + 7 * (high - low) / math.sqrt(12))
+
     def test_original_metal_brings_a_rusted_h_back(self):
         # 8 % metal, of which 60 % turned to rust that takes 2.5 times the room
         values = {"metal": Measured(3.2), "rust": Measured(0.6 * 8 * 2.5), "sulfide": Measured(4.0)}

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from meteoseg.errors import InputError
-from meteoseg.estimation.blocks import correlation_cells, sampling_error
+from meteoseg.estimation.blocks import block_error, correlation_cells, sampling_error
 from meteoseg.estimation.doubt import combined_interval, doubt_interval
 from meteoseg.estimation.objectcount import ObjectAreas
 from meteoseg.estimation.reference import ALL, ReferencePoints, accuracy_table, adjusted_shares, confusion_table
@@ -194,3 +194,41 @@ def test_a_class_has_one_row_whatever_the_size_of_its_objects():
     nothing = mode_rows("components", (), sampling, cell_um=1.0, mapped_mm2=0.0, object_areas=areas)
     assert nothing.empty
     assert diameter_row(np.nan, np.nan, 3, 9.0)["statement"].tolist() == ["not known: too few whole chondrules"]
+
+
+def test_blocks_are_eight_correlation_lengths_wide():
+    counts = two_classes(smooth_field(np.random.default_rng(7), (96, 120), 2.6))
+    found = sampling_error(counts, np.random.default_rng(0), n_boot=20)
+    expected = 96 * 120 / (8 * found.correlation_cells[0]) ** 2
+    assert 9 < expected < 18
+    assert found.n_blocks[0] == pytest.approx(expected, rel=0.25)
+
+
+def test_neighbouring_blocks_that_are_alike_enlarge_the_error():
+    rng = np.random.default_rng(8)
+    first = rng.integers(20, 80, (6, 6))
+    mixed = np.stack([first, 100 - first], axis=2)
+    sorted_ = np.sort(first.ravel()).reshape(6, 6)
+    alike = np.stack([sorted_, 100 - sorted_], axis=2)
+    errors = [block_error(counts, np.random.default_rng(0)) for counts in (mixed, alike)]
+    assert errors[1][0] > 1.8 * errors[0][0]
+
+
+def test_rates_of_error_are_as_broad_as_their_mean():
+    labels = np.random.default_rng(2).random((40, 60)) < 0.4
+    low, high = doubt_interval(
+        two_classes(labels, 4), ("olivine", "troilite"), {"olivine": 0.8}, np.random.default_rng(0), n_draws=20_000
+    )
+    share = 100 * labels.mean()
+    worst = 1 - 0.025 ** (1 / 4)  # 97.5 % point of Beta(1, 4), of mean 0.2
+    assert low[0] == pytest.approx(share * (1 - worst), rel=0.03)
+    assert high[1] == pytest.approx(100 - share * (1 - worst), rel=0.03)
+
+
+def test_what_is_wrong_belongs_to_the_neighbours_by_their_area():
+    counts = np.zeros((6, 6, 3), np.int64)
+    counts[:, :] = (10, 80, 10)
+    low, high = doubt_interval(counts, ("a", "b", "c"), {"a": 0.5}, np.random.default_rng(0), n_draws=20_000)
+    gain = high - np.array([10, 80, 10])
+    assert gain[1] > 1.5 * gain[2] > 0
+    assert low[1:].tolist() == [pytest.approx(80, abs=0.2), pytest.approx(10, abs=0.2)]

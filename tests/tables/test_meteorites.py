@@ -15,7 +15,7 @@ from meteoseg.errors import InputError
 from meteoseg.estimation.joined import join_shares, joined_bounds
 from meteoseg.pipeline import segment
 from meteoseg.section import Section
-from meteoseg.tables.meteorites import COLUMNS, SectionTables, meteorite_modes, write_meteorites
+from meteoseg.tables.meteorites import COLUMNS, SectionTables, _chemistry, meteorite_modes, write_meteorites
 
 
 def test_agreeing_sections_are_as_good_as_their_area():
@@ -157,3 +157,18 @@ def test_a_bound_of_a_section_without_the_class_counts_in_full():
     bound = joined_bounds([1.0, 1.0], [0.02, 0.0], [0.02, 0.04], independent=True)
     assert bound == pytest.approx(0.05, abs=0.025)
     assert bound > 0.025
+
+
+def test_compositions_of_sections_count_by_their_grains(tmp_path: Path) -> None:
+    parts = []
+    for name, (n, mean, error) in {"a": (30, 18.0, 0.3), "b": (10, 22.0, 0.9)}.items():
+        row = {"phase": "olivine", "quantity": "Fa", "where": "chondrules", "n_grains": n, "n_chondrules": 6, "n_px": 99,
+               "mean": mean, "standard_error": error, "systematic_error": 0.4}  # fmt: skip
+        (tmp_path / name).mkdir()
+        pd.DataFrame([row | {"ci_low": 0.0, "ci_high": 0.0}]).to_csv(tmp_path / name / "chemistry.csv", index=False)
+        parts.append(section_of(tmp_path / name, {"olivine": 100}))
+    joined = _chemistry(parts)
+    assert joined is not None
+    row = joined.iloc[0]
+    assert row[["n_grains", "n_chondrules", "mean", "systematic_error"]].tolist() == [40, 12, pytest.approx(19), 0.4]
+    assert row["standard_error"] == pytest.approx(np.hypot(0.75 * 0.3, 0.25 * 0.9))

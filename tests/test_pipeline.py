@@ -28,7 +28,7 @@ CONTRACT = {
     "phases.ome.tif", "components.ome.tif", "chondrules.ome.tif", "legend.csv", "modes.csv", "chondrules.csv",
     "classification.json", "report.html", "run.json", "phases_by_component.csv", "representativeness.csv",
     "phases_by_chondrule.csv", "chondrule_counts.csv", "sizes.csv", "size_distribution.csv", "textures.csv",
-    "patches.csv",
+    "patches.csv", "feldspar.csv", "delineation.csv",
 }  # fmt: skip
 PHASES, COMPONENTS = default_legend("phases"), default_legend("components")
 

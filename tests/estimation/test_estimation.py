@@ -232,3 +232,11 @@ def test_what_is_wrong_belongs_to_the_neighbours_by_their_area():
     gain = high - np.array([10, 80, 10])
     assert gain[1] > 1.5 * gain[2] > 0
     assert low[1:].tolist() == [pytest.approx(80, abs=0.2), pytest.approx(10, abs=0.2)]
+
+
+def test_unequal_objects_are_worth_fewer():
+    rng = np.random.default_rng(5)
+    sampling = sampling_error(two_classes(rng.random((48, 48)) < 0.3, 2), rng, n_boot=50)
+    areas = {"clast": np.array([400, 100])}
+    table = mode_rows("components", ("clast", "matrix"), sampling, cell_um=1.0, mapped_mm2=40.0, object_areas=areas)
+    assert table["relative_error_pct"][0] == pytest.approx(100 * np.sqrt(400**2 + 100**2) / 500)

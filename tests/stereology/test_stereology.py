@@ -115,3 +115,13 @@ def test_bad_input_is_named():
         saltykov([1.0, 2.0], 0)
     with pytest.raises(InputError, match="0 sections over 5 um"):
         saltykov([1.0, 2.0], 3, d_min_um=5.0)
+
+
+def test_standard_errors_are_those_of_repeated_samples():
+    laws = [
+        fit_lognormal_wicksell(simulate_sections(150, 6.2, 0.46, rng=np.random.default_rng(seed)), d_min_um=100.0)
+        for seed in range(16)
+    ]
+    for name in ("mu", "sigma"):
+        spread = np.std([getattr(law, name) for law in laws], ddof=1)
+        assert np.mean([getattr(law, f"{name}_se") for law in laws]) == pytest.approx(spread, rel=0.5)

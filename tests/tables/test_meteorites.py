@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from meteoseg.errors import InputError
 from meteoseg.estimation.joined import join_shares, joined_bounds
 from meteoseg.pipeline import segment
 from meteoseg.section import Section
-from meteoseg.tables.meteorites import COLUMNS, SectionTables, _chemistry, meteorite_modes, write_meteorites
+from meteoseg.tables.meteorites import COLUMNS, SectionTables, _chemistry, _classify, meteorite_modes, write_meteorites
 
 
 def test_agreeing_sections_are_as_good_as_their_area():
@@ -162,8 +163,8 @@ def test_a_bound_of_a_section_without_the_class_counts_in_full():
 def test_compositions_of_sections_count_by_their_grains(tmp_path: Path) -> None:
     parts = []
     for name, (n, mean, error) in {"a": (30, 18.0, 0.3), "b": (10, 22.0, 0.9)}.items():
-        row = {"phase": "olivine", "quantity": "Fa", "where": "chondrules", "n_grains": n, "n_chondrules": 6, "n_px": 99,
-               "mean": mean, "standard_error": error, "systematic_error": 0.4}  # fmt: skip
+        row = {"phase": "olivine", "quantity": "Fa", "where": "chondrules", "n_grains": n, "n_chondrules": 6,
+               "n_px": 99, "mean": mean, "standard_error": error, "systematic_error": 0.4}  # fmt: skip
         (tmp_path / name).mkdir()
         pd.DataFrame([row | {"ci_low": 0.0, "ci_high": 0.0}]).to_csv(tmp_path / name / "chemistry.csv", index=False)
         parts.append(section_of(tmp_path / name, {"olivine": 100}))
@@ -172,3 +173,16 @@ def test_compositions_of_sections_count_by_their_grains(tmp_path: Path) -> None:
     row = joined.iloc[0]
     assert row[["n_grains", "n_chondrules", "mean", "systematic_error"]].tolist() == [40, 12, pytest.approx(19), 0.4]
     assert row["standard_error"] == pytest.approx(np.hypot(0.75 * 0.3, 0.25 * 0.9))
+
+
+def test_channels_that_one_section_lacks_show_nothing_of_the_meteorite(tmp_path: Path) -> None:
+    parts = []
+    for name, channels in {"a": ("Fe", "S"), "b": ("Fe",)}.items():
+        (tmp_path / name).mkdir()
+        facts = {"section": {"channels": [{"name": channel} for channel in channels]}}
+        (tmp_path / name / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+        parts.append(section_of(tmp_path / name, {"olivine": 90, "troilite": 10}))
+    table = meteorite_modes("Rock", parts).assign(area_um2=5e7)
+    notes = " ".join(_classify(table, parts).notes)
+    assert "metal is not used: it needs Fe and S" in notes
+    assert "metal is not used" not in " ".join(_classify(table, parts[:1]).notes)

@@ -38,9 +38,11 @@ def variants(folder: Path):
     yield "counts dealt out", np.stack([dealt(rng, plane, place[name])
                                         for name, plane in zip(names, raw, strict=True)]), names  # fmt: skip
     worse = {name: (2, 0) for name in found.passes[1].names}
-    yield "second pass 2 rows further off", np.stack(
-        [np.roll(plane, worse.get(name, (0, 0)), (0, 1)) for name, plane in zip(names, raw, strict=True)]
-    ), names
+    yield (
+        "second pass 2 rows further off",
+        np.stack([np.roll(plane, worse.get(name, (0, 0)), (0, 1)) for name, plane in zip(names, raw, strict=True)]),
+        names,
+    )
 
 
 def dealt(rng, plane, place):

@@ -57,9 +57,7 @@ def _image(image: str | None, *, maps: bool, given: dict[str, Any]) -> tuple[str
     return check_channel_name(name), file
 
 
-def _register(
-    section: Path, image: tuple[str, str] | None, maps: bool, out: Path, given: dict[str, Any]
-) -> list[Path]:
+def _register(section: Path, image: tuple[str, str] | None, maps: bool, out: Path, given: dict[str, Any]) -> list[Path]:
     from meteoseg.registration import align_maps
     from meteoseg.registration import register as run
 

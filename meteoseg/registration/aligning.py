@@ -170,7 +170,9 @@ def places_note(section: Section) -> tuple[str, ...]:
         off, error = np.abs(one.place_px), np.array(one.error_px)
         if any(one.moved_px) and (off - _OF_ERRORS * error > 0.5).any():
             row, col = one.place_px
-            lines.append(f"{_listed(one.names)} about {row:.1f} rows, {col:.1f} columns from {_listed(passes[0].names)}")
+            lines.append(
+                f"{_listed(one.names)} about {row:.1f} rows, {col:.1f} columns from {_listed(passes[0].names)}"
+            )
     if not lines:
         return ()
     return (f"maps lie out of place: {'; '.join(lines)}: bring them into place with "

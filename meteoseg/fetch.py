@@ -50,11 +50,13 @@ def fetch(name: str, out: Path | str = "data") -> Path:
     Raises
     ------
     UnknownNameError : `name` is not in the registry.
-    InputError : a file cannot be downloaded or its checksum is wrong.
+    InputError : a file cannot be downloaded, its checksum is wrong, or `out` is a file.
     """
     known = registry()
     if name not in known:
         raise UnknownNameError.of("data set", name, known)
+    if Path(out).is_file():
+        raise InputError(f"{out} is a file: give another folder with -o.")
     folder = Path(out) / name
     for entry in known[name]:
         _fetch_file(entry, folder)

@@ -65,7 +65,7 @@ def read_rules(path: Path, section: Section) -> Rules:
     except FileNotFoundError as error:
         raise InputError(f"Rules {path} do not exist: name a TOML file with --rules.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"Rules {path} are not valid TOML: {error}.") from error
+        raise InputError(f"Rules {path} are not valid TOML: {error}. Mend that line.") from error
     rules, colors = data.get("rules"), data.get("colors", {})
     if set(data) - {"rules", "colors"} or not isinstance(rules, dict) or not rules:
         raise InputError(f'Rules {path} are not understood: under [rules] write NAME = "condition", one per line.')

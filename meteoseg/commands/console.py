@@ -80,8 +80,10 @@ class CommandGroup(click.Group):
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message())
             return 2
+        except click.MissingParameter as error:
+            return _failed(_missing_text(error))
         except click.ClickException as error:
-            return _failed(error.format_message())
+            return _failed(f"{error.format_message()}{_see(error)}")
         except MeteosegError as error:
             return _failed(str(error))
         except (MemoryError, OSError, RuntimeError, ImportError, SystemError) as error:
@@ -104,9 +106,36 @@ def _leave_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
+def _missing_text(error: click.MissingParameter) -> str:
+    """Say which argument or option is missing, what it is, and where to read about it."""
+    message, param = error.format_message().rstrip("."), error.param
+    if isinstance(param, click.Option):
+        message += f": add {param.opts[-1]} {param.metavar or 'VALUE'}. {param.help}"
+    return f"{message.rstrip('.')}.{_see(error)}"
+
+
+def _see(error: click.ClickException) -> str:
+    """Say where the command is explained."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    return f" See {ctx.command_path} --help." if ctx else ""
+
+
+#: What to do about errors of the system; others speak for themselves.
+_REMEDIES: dict[type[OSError], str] = {
+    FileNotFoundError: "check its name and folder",
+    IsADirectoryError: "give a file, not a folder",
+    NotADirectoryError: "give a folder, not a file",
+    FileExistsError: "give another name, or move what is there",
+    PermissionError: "change its permissions, or give another file or folder",
+}
+
+
 def _system_text(error: OSError) -> str:
     text = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
-    return f"{text}. Free some space and run it again." if is_disk_full(error) else text
+    if is_disk_full(error):
+        return f"{text}. Free some space and run it again."
+    remedy = _REMEDIES.get(type(error))
+    return f"{text}: {remedy}." if remedy and error.filename else text
 
 
 def _failed(message: str) -> int:

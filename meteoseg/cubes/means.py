@@ -82,7 +82,9 @@ def _layers(folder: Path, cube: SpectrumCube) -> dict[str, Plane]:
     files = {layer: folder / LABEL_FILES[layer] for layer in ("phases", "chondrules")}
     planes = {layer: open_labels(file)[0] for layer, file in files.items() if file.is_file()}
     if not planes:
-        raise InputError(f"{folder} holds no results of meteoseg segment (such as {LABEL_FILES['phases']}).")
+        raise InputError(
+            f"{folder} holds no results of meteoseg segment (such as {LABEL_FILES['phases']}): give its OUT/<name>."
+        )
     for plane in planes.values():
         if plane.shape != cube.shape:
             raise ShapeMismatchError(

@@ -40,6 +40,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     ------
     InputError : no such file, no table, or a column is missing.
     """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {what}: give the list that meteoseg checkpoints OUT wrote, with its labels.")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:

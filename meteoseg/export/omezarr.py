@@ -23,6 +23,7 @@ from meteoseg.legend import Legend
 from meteoseg.report.images import hex_rgb
 from meteoseg.sampling import sample_pixels
 from meteoseg.section import Plane, Section
+from meteoseg.system.memory import give_back
 
 if TYPE_CHECKING:
     import zarr
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 VERSION = "0.4"
 #: Side of a chunk in pixels; a chunk is a file.
 CHUNK_PX = 1024
+#: Columns that are written, and rows of a map that are read, at once: zarr holds several copies of what it is given.
+_BLOCK_COLS = 2 * CHUNK_PX
+_READ_ROWS = CHUNK_PX // 4
 _CHANNEL_AXIS = {"name": "c", "type": "channel"}
 _SPACE_AXES = tuple({"name": name, "type": "space", "unit": "micrometer"} for name in "yx")
 
@@ -104,17 +108,30 @@ def _write_levels(
     """Write planes as array "0" and its coarser levels "1", "2", ..., each from the one before."""
     shape = planes[0].shape
     finer = _array(group, "0", shape, dtype, len(planes) if stacked else None)
+    buffer = np.empty((min(CHUNK_PX, shape[0]), shape[1]), dtype)
     for number, plane in enumerate(planes):
         for window in _chunk_rows(shape):
-            _put(finer, number, window, plane.read(window).astype(dtype, copy=False))
+            rows = _filled(buffer[: window.height], plane, window)
+            for block in _blocks_of(window):
+                _put(finer, number, block, rows[:, block.col : block.col_end])
+    del buffer, rows
     for level, coarse in enumerate(level_shapes(shape), start=1):
         array = _array(group, str(level), coarse, dtype, len(planes) if stacked else None)
         for number in range(len(planes)):
             for window in _chunk_rows(coarse):
-                rows = slice(2 * window.row, 2 * window.row_end)
-                values = np.asarray(finer[number, rows] if stacked else finer[rows])
-                _put(array, number, window, halved(values, average=average))
+                for block in _blocks_of(window):
+                    values = np.asarray(finer[_place(finer, number, block, factor=2)])
+                    _put(array, number, block, halved(values, average=average))
         finer = array
+    give_back()
+
+
+def _filled(rows: NDArray[Any], plane: Plane, window: Window) -> NDArray[Any]:
+    """Fill `rows` with whole rows of a plane, read a few at a time, and return it."""
+    for row in range(0, window.height, _READ_ROWS):
+        height = min(_READ_ROWS, window.height - row)
+        rows[row : row + height] = plane.read(Window(window.row + row, window.col, height, window.width))
+    return rows
 
 
 def _array(
@@ -131,16 +148,26 @@ def _array(
     )
 
 
+def _place(array: zarr.Array[Any], number: int, window: Window, *, factor: int = 1) -> tuple[Any, ...]:
+    """Return the index of a window, `factor` times as large, in plane `number` of an array."""
+    rows = slice(factor * window.row, factor * window.row_end)
+    cols = slice(factor * window.col, factor * window.col_end)
+    return (number, rows, cols) if array.ndim == 3 else (rows, cols)
+
+
 def _put(array: zarr.Array[Any], number: int, window: Window, values: NDArray[Any]) -> None:
-    if array.ndim == 3:
-        array[number, window.row : window.row_end] = values
-    else:
-        array[window.row : window.row_end] = values
+    array[_place(array, number, window)] = values
 
 
 def _chunk_rows(shape: tuple[int, int]) -> Iterator[Window]:
     for row in range(0, shape[0], CHUNK_PX):
         yield Window(row, 0, min(CHUNK_PX, shape[0] - row), shape[1])
+
+
+def _blocks_of(rows: Window) -> Iterator[Window]:
+    """Cut rows into whole chunks."""
+    for col in range(0, rows.width, _BLOCK_COLS):
+        yield Window(rows.row, col, rows.height, min(_BLOCK_COLS, rows.width - col))
 
 
 def _multiscale(

@@ -18,6 +18,7 @@ from meteoseg.grid import Window
 from meteoseg.io.cube import CubeOptions, SpectrumCube
 from meteoseg.io.cubereaders import open_file
 from meteoseg.io.folder import Found
+from meteoseg.io.formats import is_readable_cube, require_file
 from meteoseg.io.ripple import open_ripple
 from meteoseg.io.source import MapSource
 from meteoseg.io.stored import Stamp, read_grid
@@ -136,8 +137,9 @@ def open_cube(path: Path) -> SpectrumCube:
     ------
     InputError : missing, damaged or cut short, no cube, or RosettaSciIO is not installed.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: check the spelling.")
+    require_file(path)
+    if not is_readable_cube(path):
+        raise InputError(f"{path} is no spectrum cube that can be read: name one, such as a .bcf or .rpl file.")
     return open_ripple(path) if path.suffix.lower() in (".rpl", ".raw") else open_file(path)
 
 

@@ -36,6 +36,19 @@ def is_readable_cube(path: Path) -> bool:
     return kind_of(path) == "cube" and path.suffix.lower() not in CLOSED_CUBES
 
 
+def require_file(path: Path) -> None:
+    """Check that a path is a file.
+
+    Raises
+    ------
+    InputError : there is nothing, or a folder.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a file in it.")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: check the spelling.")
+
+
 def read_maps(path: Path) -> tuple[MapSource, ...]:
     """List the images of one file of any known format.
 
@@ -43,8 +56,7 @@ def read_maps(path: Path) -> tuple[MapSource, ...]:
     ------
     InputError : missing, unreadable or truncated file, a spectrum cube, or an unknown format.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: check the spelling.")
+    require_file(path)
     kind = kind_of(path)
     readers = {"tiff": tiff.read_tiff, "image": image.read_image, "text": text.read_text, "jeol": read_jeol}
     if kind == "cube":

@@ -137,7 +137,9 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}.") from error
+        raise InputError(
+            f"{path} is not valid TOML: {error}. Mend that line, or write the file again with meteoseg inspect -o."
+        ) from error
 
 
 def _refuse_unknown(table: dict[str, Any], known: tuple[str, ...], path: Path) -> None:

@@ -46,6 +46,8 @@ def classify_path(
     InputError : neither of them, or options that do not go with what was given.
     """
     steps = Steps(show=True)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a folder of images, a table of them, or a result folder.")
     if is_result(path):
         if out is not None:
             raise InputError(f"{path} is a result folder and gets its labels in place: leave -o out.")

@@ -141,7 +141,8 @@ def read_patch_set(path: str | Path) -> PatchSet:
     if path.is_file() and path.suffix == ".csv":
         return _read_table(path)
     if not path.is_dir():
-        raise InputError(f"{path} does not exist: give a folder of images, a table patches.csv or a shard *.npz.")
+        what = "is no set of images" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}: give a folder of images, a table patches.csv or a shard *.npz.")
     shards = sorted(path.glob("*.npz"))
     if shards:
         return join([_read_shard(shard) for shard in shards])
@@ -225,7 +226,7 @@ def _read_table(path: Path) -> PatchSet:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a table: {str(error).strip()}.") from error
+        raise InputError(f"{path} is not a table ({str(error).strip()}): give a CSV with the column file.") from error
     if "file" not in table or table.empty:
         raise InputError(f"{path} has the columns {', '.join(table.columns)}: it needs file, and for training label.")
     files = tuple(path.parent / name for name in table["file"])

@@ -105,7 +105,8 @@ def _robust(design: Points, shift: Points, error: Points) -> tuple[Points, Point
         weight = 1 / error**2 / (1 + (off / _DOUBT) ** 2)
     freedom = max(1, len(shift) - len(solution))
     scatter = max(1.0, float((weight * error**2 * off**2).sum()) / freedom)
-    return solution, np.sqrt(np.diag(np.linalg.inv(normal)) * scatter)
+    error = np.sqrt(np.diag(np.linalg.inv(normal)) * scatter)
+    return np.asarray(solution, np.float64), np.asarray(error, np.float64)
 
 
 def _contradict(places: Points, pairs: Sequence[PairShift]) -> bool:

@@ -187,12 +187,16 @@ def result_folders(path: Path) -> list[Path]:
     InputError : no folder, or none of its folders holds label images or a modal table.
     """
     if not path.is_dir():
-        raise InputError(f"{path} does not exist: give a result folder or a file.")
+        what = "is a file, not a folder" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}: give the result folder, OUT/<name>, that meteoseg segment wrote.")
     folders = [path, *sorted(child for child in path.iterdir() if child.is_dir() and child.name[0] != ".")]
     names = (*LABEL_FILES.values(), RUN_JSON)
     found = [folder for folder in folders if any((folder / name).is_file() for name in names)]
     if not found:
-        raise InputError(f"{path} holds no results of meteoseg segment (such as {LABEL_FILES['phases']}).")
+        raise InputError(
+            f"{path} holds no results of meteoseg segment (such as {LABEL_FILES['phases']}): give the folder "
+            "OUT/<name> that it wrote, or OUT."
+        )
     return [path] if path in found else found
 
 

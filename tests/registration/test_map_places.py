@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from click.testing import CliRunner
@@ -43,10 +44,7 @@ def passes_of(found) -> dict[str, tuple[float, float]]:
 def test_the_maps_of_a_second_pass_and_its_place_are_found(place):
     section = Section.from_arrays("P", maps_of_passes(2, dict.fromkeys(("Mg", "Ca"), place)))
     found = align_maps(section)
-    assert {frozenset(one.names) for one in found.passes} == {
-        frozenset(["Fe", "S", "Si", "Ni"]),
-        frozenset({"Mg", "Ca"}),
-    }
+    assert {one.names for one in found.passes} == {("Fe", "S", "Si", "Ni"), ("Mg", "Ca")}
     np.testing.assert_allclose(passes_of(found)["Mg"], place, atol=0.15)
     assert found.passes[0].names == ("Fe", "S", "Si", "Ni")
     assert max(found.passes[1].error_px) < 0.1
@@ -250,3 +248,32 @@ def test_options_that_do_not_go_together_are_refused(folder, tmp_path, args, mes
 
 def test_the_name_is_public():
     assert ms.align_maps is align_maps
+
+
+def test_a_registered_section_is_segmented_as_one_resampled_beforehand(folder, tmp_path, tiny_model):
+    toml = tmp_path / "section.toml"
+    run("register", folder, "--pixel-size", 2, "--maps", "--image", f"BSE={tmp_path / 'bse.tif'}",
+        "--image-pixel-size", 1, "-o", toml)  # fmt: skip
+    opened = open_section(toml)
+    before = Section.from_arrays(
+        opened.name,
+        dict(zip(opened.channel_names, opened.read(), strict=True)),
+        pixel_size_um=2.0,
+        mask=opened.read_mask(),
+        units={name: channel.unit for name, channel in opened.channels.items()},
+    )
+    results = [ms.segment(section, model=tiny_model, out=tmp_path / str(number))
+               for number, section in enumerate((opened, before))]  # fmt: skip
+    for layer in ("phases", "components"):
+        np.testing.assert_array_equal(*(getattr(result, layer) for result in results))
+    pd.testing.assert_frame_equal(*(result.modes() for result in results))
+    assert results[0].components[-2:].max() == 0  # below the last row of Mg
+    assert set(results[0].run["section"]["channels"][0]["map"]) >= {"file", "register"}
+    assert not any("out of place" in note for note in results[0].run["notes"])
+
+
+def test_segment_warns_of_maps_out_of_place(tiny_model):
+    maps = maps_of_passes(2, dict.fromkeys(("Mg", "Ca"), (1, 0)))
+    section = Section.from_arrays("P", maps | {"BSE": maps["Fe"]}, pixel_size_um=2.0)
+    result = ms.segment(section, model=tiny_model)
+    assert any("maps lie out of place: Mg, Ca" in note for note in result.run["notes"])

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from mineral_painting import one_chondrule_model
 
 import meteoseg as ms
 from meteoseg.io import read_labels
@@ -78,11 +79,11 @@ def test_a_network_of_minerals_has_its_say_on_matrix(section, calibration_file, 
 
 
 @pytest.mark.parametrize("wrong", [np.inf, -np.inf])
-def test_infinite_counts_do_not_stop_a_run_and_are_told_once(section, calibration_file, tiny_model, wrong):
+def test_infinite_counts_do_not_stop_a_run_and_are_told_once(section, calibration_file, wrong):
     maps = dict(zip(section.channel_names, section.read(), strict=True))
     maps["Fe"][20, 40:43] = wrong
     damaged = Section.from_arrays("A12", maps, pixel_size_um=4.0, units=dict.fromkeys(maps, "counts"))
-    result = ms.segment(damaged, model=tiny_model, standards=calibration_file)
+    result = ms.segment(damaged, model=one_chondrule_model(), standards=calibration_file)
     told = [note for note in result.run["notes"] if "not finite" in note]
     assert told == ["Fe: 3 of 3168 values are not finite (0.0947 %), read as NaN"]
     assert (result.phases[21:, 40:43] == LEGEND["kamacite"].id).mean() > 0.9

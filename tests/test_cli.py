@@ -316,7 +316,7 @@ def test_real_maps_with_a_mask_that_does_not_fit(real_data: Path, out: Path) -> 
         (["classify-patches", "{text}", "-o", "{maps}/out"], "is no set of images: give a folder of images"),
         (["fetch", "jeol", "-o", "{text}"], "is a file: give another folder with -o"),
         (
-            ["cluster", "{maps}", "-o", "{maps}/out", "--method", "rules", "--rules", "{maps}"],
+            ["cluster", "{maps}", "-o", "{maps}/out", "--pixel-size", "1", "--method", "rules", "--rules", "{maps}"],
             "give a file, not a folder",
         ),
     ],

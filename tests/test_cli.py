@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -300,3 +301,31 @@ def test_real_maps_with_a_mask_that_does_not_fit(real_data: Path, out: Path) -> 
     assert "512 x 512" in line
     assert "--crop-to-common" in line
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["spectra", "{maps}"], r"Missing option '--cube': add --cube FILE\. Cube that the result was made from\. See"),
+        (["spectra", "{maps}", "--cube", "{text}"], "is no spectrum cube that can be read: name one"),
+        (["spectra", "{maps}", "--cube", "{maps}"], "is a folder: name a file in it"),
+        (["checkpoints", "{maps}"], r"holds no results of meteoseg segment .*: give the folder OUT/<name>"),
+        (["checkpoints", "{text}"], r"is a file, not a folder: give the result folder"),
+        (["export", "{maps}/none"], r"does not exist: give the result folder, OUT/<name>"),
+        (["classify-patches", "{maps}/none"], "does not exist: give a folder of images"),
+        (["classify-patches", "{text}", "-o", "{maps}/out"], "is no set of images: give a folder of images"),
+        (["fetch", "jeol", "-o", "{text}"], "is a file: give another folder with -o"),
+        (
+            ["cluster", "{maps}", "-o", "{maps}/out", "--pixel-size", "1", "--method", "rules", "--rules", "{maps}"],
+            "give a file, not a folder",
+        ),
+    ],
+)
+def test_wrong_input_is_one_line_with_a_remedy(maps, tmp_path, args, message):
+    text = tmp_path / "notes.txt"
+    text.write_text("hello\n")
+    done = CliRunner().invoke(main, [arg.format(maps=maps, text=text) for arg in args])
+    assert done.exit_code == 2
+    lines = [line for line in done.output.splitlines() if line.startswith("meteoseg: error: ")]
+    assert len(lines) == 1
+    assert re.search(message, lines[0])

@@ -68,9 +68,11 @@ def total_wt_pct(values, names, calibration):
 
 def judge(values, names, calibration):
     """Classify and count what misplaced maps make worse; only pixels that all variants reach."""
-    classifier = refine_gains(PhaseClassifier.from_calibration(calibration, names), values, names).classifier
-    found = classifier.identify(values, names)
     inner = (slice(4, -4), slice(4, -4))
+    # Fitted without the rim, whose zeros would loosen the bound of what is unclassified.
+    start = PhaseClassifier.from_calibration(calibration, names)
+    classifier = refine_gains(start, values[:, *inner], names).classifier
+    found = classifier.identify(values, names)
     labels, mixed = found.labels[inner], found.mixed[inner]
     measured = values.any(axis=0)[inner]
     misfit = classifier.search.find(classifier.select(values, names).reshape(len(names), -1)).misfit
@@ -86,9 +88,11 @@ def judge(values, names, calibration):
     near = binary_dilation(edge) & measured & (labels != ids["hole"].id)
     pct = lambda what: round(100 * float(what[measured].mean()), 2)  # noqa: E731
     return found.labels, {
+        "misfit_bound": round(classifier.misfit_bound, 2),
         "unclassified_pct": pct(labels == ids["unclassified"].id), "mixed_pct": pct(mixed),
         "edge_pct": pct(edge), "alone_pct": pct(alone),
         "misfit_mean": round(float(misfit.mean()), 3), "misfit_over_2_pct": round(100 * float((misfit > 2).mean()), 2),
+        "misfit_over_6_pct": round(100 * float((misfit > 6).mean()), 2),
         "probability_mean": round(float(found.probability[inner][measured].mean()), 4),
         "edge_total_sd_wt_pct": round(float(np.std(total[near])), 2),
         "edge_total_off_pct": round(100 * float(((total[near] < 70) | (total[near] > 115)).mean()), 2),

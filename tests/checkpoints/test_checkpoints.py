@@ -177,3 +177,11 @@ def test_contact_sheets_show_the_surroundings_of_each_point():
 def test_as_many_points_are_drawn_as_were_asked_for(n):
     areas = {"olivine": 9000, "pyroxene": 4100, "metal": 770, "spinel": 333}
     assert sum(share_out(areas, n, 5).values()) == n
+
+
+def test_a_list_that_is_not_there_is_told_with_the_remedy(tmp_path):
+    from meteoseg.errors import InputError
+    from meteoseg.estimation.pointfiles import POINTS_COLUMNS, read_table
+
+    with pytest.raises(InputError, match=r"none\.csv does not exist: give the list that meteoseg checkpoints OUT"):
+        read_table(tmp_path / "none.csv", POINTS_COLUMNS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from meteoseg.classify.groups import known_property
+from meteoseg.classify.groups import known_property, supported
 from meteoseg.grid import BAND_PX, Window, row_bands
 from meteoseg.inference import Runner, describe_grid
 from meteoseg.labels.certainty import Calibration, Certainty, top_of_shares
@@ -310,8 +310,11 @@ class Segmenter:
             if labels.phases is not None:
                 labels.phases[window.slices][~inside] = 0
                 holes[window.slices] = self._wide_holes(labels.phases, window)
-        if labels.phases is not None:
-            labels.notes.extend(_part_nodules(chondrules, components, labels.phases))
+        opaque = [known_property("metal"), known_property("sulfide")]
+        # Other maps mistake bright silicates for metal.
+        if labels.phases is not None and all(supported(rule.needs, self.section.channel_names) for rule in opaque):
+            names = [name for rule in opaque for name in rule.parts]
+            labels.notes.extend(_part_nodules(chondrules, components, labels.phases, names))
         settle_objects(chondrules, components, holes, default_legend("components"))
 
     def _wide_holes(self, phases: NDArray[np.uint8], window: Window) -> NDArray[np.bool_]:
@@ -320,14 +323,13 @@ class Segmenter:
         return wide_holes(is_hole)[window.within(outer)]
 
 
-def _part_nodules(chondrules: NDArray[Any], components: NDArray[Any], phases: NDArray[np.uint8]) -> list[str]:
+def _part_nodules(
+    chondrules: NDArray[Any], components: NDArray[Any], phases: NDArray[np.uint8], opaque: Sequence[str]
+) -> list[str]:
     """Give objects that are mostly metal and sulfide the name that they have by their phases; return the remark."""
     legend = default_legend("phases")
-    opaque, apart = (
-        [legend[name].id for name in names if name in legend]
-        for names in ((*known_property("metal").parts, *known_property("sulfide").parts), (OUTSIDE, HOLE))
-    )
-    n = part_nodules(chondrules, components, phases, default_legend("components"), opaque=opaque, apart=apart)
+    ids, apart = ([legend[name].id for name in names if name in legend] for names in (opaque, (OUTSIDE, HOLE)))
+    n = part_nodules(chondrules, components, phases, default_legend("components"), opaque=ids, apart=apart)
     return [
         f"{n} objects outlined as chondrules are more than half metal and sulfide: they are metal-sulfide nodules."
     ] if n else []  # fmt: skip

@@ -87,3 +87,16 @@ def test_infinite_counts_do_not_stop_a_run_and_are_told_once(section, calibratio
     told = [note for note in result.run["notes"] if "not finite" in note]
     assert told == ["Fe: 3 of 3168 values are not finite (0.0947 %), read as NaN"]
     assert (result.phases[21:, 40:43] == LEGEND["kamacite"].id).mean() > 0.9
+
+
+@pytest.mark.parametrize(("lacking", "is_nodule"), [(("S",), False), ((), True)])
+def test_opaque_objects_are_nodules_where_the_maps_show_metal_and_sulfide(
+    section, calibration_file, lacking, is_nodule
+):
+    maps = dict(zip(section.channel_names, section.read(), strict=True))
+    maps = {name: values for name, values in maps.items() if name not in lacking}
+    seen = Section.from_arrays("A12", maps, pixel_size_um=4.0, units=dict.fromkeys(maps, "counts"))
+    result = ms.segment(seen, model=one_chondrule_model(), standards=calibration_file, textures=None)
+    assert (result.phases == LEGEND["kamacite"].id).mean() > 0.5
+    assert bool((read_labels(result.folder / "chondrules.ome.tif") == 0).all()) is is_nodule
+    assert any("metal-sulfide nodules" in note for note in result.run["notes"]) is is_nodule

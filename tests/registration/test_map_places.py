@@ -277,3 +277,12 @@ def test_segment_warns_of_maps_out_of_place(tiny_model):
     section = Section.from_arrays("P", maps | {"BSE": maps["Fe"]}, pixel_size_um=2.0)
     result = ms.segment(section, model=tiny_model)
     assert any("maps lie out of place: Mg, Ca" in note for note in result.run["notes"])
+
+
+@pytest.mark.parametrize(("name", "moved"), [("semarkona-chm1", (1, 0)), ("semarkona-chm8", (0, 0))])
+def test_the_two_passes_of_semarkona_are_found(real_data, name, moved):
+    found = align_maps(open_section(real_data / name, use_mask=False, without=("BSE",)))
+    assert {frozenset(one.names) for one in found.passes} == {
+        frozenset(["Si", "P", "S", "Cr", "Fe"]), frozenset(["Mg", "Al", "Ca", "Ti", "Ni"]),
+    }  # fmt: skip
+    assert found.passes[1].moved_px == moved

@@ -23,6 +23,7 @@ from meteoseg.patches.dataset import PatchSet
 from meteoseg.patches.images import Image
 from meteoseg.patches.network import PatchFile, PatchNetwork, load_patch_network
 from meteoseg.patches.prepare import Preparation
+from meteoseg.system.memory import give_back
 
 BATCH = 64
 #: Axes of (B, C, rows, cols) that the views of a symmetry flip; those of the square are transposed as well.
@@ -102,6 +103,7 @@ def network_logits(
             batch = torch.from_numpy(np.stack([image(index) for index in range(start, stop)]))
             seen = [forward(view.to(device)) for view in views_of(batch, network.card.views)]
             out[start:stop] = torch.stack(seen).mean(dim=0).cpu().numpy()
+            give_back()
             if progress is not None:
                 progress(stop, count)
     return out

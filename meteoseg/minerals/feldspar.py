@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meteoseg.estimation.bootstrap import bootstrapped
 from meteoseg.grid import Window, row_bands
 from meteoseg.legend import HOLE, OUTSIDE, Legend
 from meteoseg.minerals.grains import GrainCollector, GrainSums
@@ -41,7 +42,7 @@ LEAST_PX = 3.0
 MIN_GRAINS = 20
 #: Share of the area of feldspar that must lie in resolved grains: else the largest are chance clusters of pixels.
 LEAST_RESOLVED_PCT = 50.0
-_BLOCKS, _RESAMPLES = 12, 500
+_BLOCKS = 12
 #: Classes of diameter, 1.5 % wide, from half a pixel.
 _STEP, _FIRST_PX, _CLASSES = 0.015, 0.5, 800
 _BAND_PX = 2_000_000
@@ -123,12 +124,8 @@ class GrainSizes:
         filled = self.area_px[self.area_px.sum(axis=1) > 0]
         if not len(filled):
             return (np.nan,) * 4
-        rng = np.random.default_rng(0)
-        weights = rng.multinomial(len(filled), np.full(len(filled), 1 / len(filled)), size=_RESAMPLES)
-        drawn = _quantile_px((weights @ filled).astype(float)) * self.unit_um
-        value = float(_quantile_px(filled.sum(axis=0)[None].astype(float))[0] * self.unit_um)
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        return value, float(drawn.std(ddof=1)), float(min(low, value)), float(max(high, value))
+        value = float(_quantile_px(filled.sum(axis=0)[None])[0] * self.unit_um)
+        return bootstrapped(value, filled, lambda areas: _quantile_px(areas) * self.unit_um)
 
     def resolved_pct(self) -> float:
         """Return the share of the area that lies in resolved grains."""
@@ -137,7 +134,7 @@ class GrainSizes:
         return float(100 * self.area_px[:, first:].sum() / total) if total else np.nan
 
 
-def _quantile_px(areas: NDArray[np.float64]) -> NDArray[np.float64]:
+def _quantile_px(areas: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """Return the diameter (px) below which `QUANTILE` of the area lies, for each row of classes."""
     share = np.cumsum(areas, axis=1) / areas.sum(axis=1, keepdims=True)
     index = (share >= QUANTILE - 1e-12).argmax(axis=1)
